@@ -1,0 +1,33 @@
+"""Sphinx configuration. Everything is built from this checkout; nothing is fetched."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import tempfile
+
+from airflow_flink_iceberg import __version__
+
+# Autodoc imports Airflow, which writes a configuration file into its home on the first import.
+_airflow_home = tempfile.TemporaryDirectory(prefix="airflow-flink-iceberg-docs-")
+atexit.register(_airflow_home.cleanup)
+os.environ["AIRFLOW_HOME"] = _airflow_home.name
+
+project = "airflow-flink-iceberg"
+author = "The airflow-flink-iceberg authors"
+copyright = author
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.viewcode"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"members": True}
+
+html_theme = "furo"
+html_title = f"{project} {version}"
+html_static_path = ["_static"]
+html_theme_options = {"navigation_with_keys": True}

@@ -1,0 +1,1 @@
+"""Use cases around a restart; none knows Airflow."""

@@ -1,0 +1,241 @@
+"""What the guard decides on: the state, the cluster and every sink's table, gathered once and then looked at only.
+
+The slow part is gathered while the old job still runs. Inside the downtime :func:`refresh` reads the table pointers
+again, and parses a table only if its pointer has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
+from airflow_flink_iceberg.flink.paths import same_path
+from airflow_flink_iceberg.flink.states import JobState
+from airflow_flink_iceberg.iceberg.history import History, Snapshot
+from airflow_flink_iceberg.model.commit import RunLink
+from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
+from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.restart.lineage import Lineage, links_in_properties, retained_checkpoint
+from airflow_flink_iceberg.restart.state import State
+from airflow_flink_iceberg.restart.systems import Systems
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.answers import JobSummary
+    from airflow_flink_iceberg.iceberg.metadata import TableMetadata
+
+_MAX_ASKED = 20
+"""How many unknown writers are looked up in the cluster before the rest stays unknown."""
+
+
+@dataclass(frozen=True)
+class SinkFacts:
+    """One sink's table as it is now.
+
+    :param operator_ids: the ids that commits of this sink may be stamped with; empty: any, because the job declares
+        one sink and no uid, and no commit of it was seen.
+    :param recorded: its position in the restore point that is to be restored, where one was recorded.
+    """
+
+    sink: TableSink
+    table_uuid: str
+    head_id: int | None
+    metadata: TableMetadata
+    history: History
+    operator_ids: frozenset[str] = frozenset()
+    recorded: SinkPosition | None = None
+
+    @property
+    def name(self) -> str:
+        """``table@branch``."""
+        return f"{self.sink.table}@{self.sink.branch}"
+
+    def fits_operator(self, snapshot: Snapshot) -> bool:
+        """Whether the operator id is this sink's; alone this never makes a snapshot own."""
+        return (
+            snapshot.operator_id is None or not self.operator_ids or snapshot.operator_id in self.operator_ids
+        )
+
+    def origin(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot whose stamps count: a cherry-pick has those of its source, if that is still known."""
+        return self.history.origin(snapshot) or snapshot
+
+    def is_own(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
+        """Whether a run of the tree wrote this snapshot for this sink."""
+        origin = self.origin(snapshot)
+        return origin.job_id in tree and self.fits_operator(origin)
+
+    def is_strange(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
+        """Whether a Flink job wrote it that is neither a run of the tree nor a declared other writer."""
+        job_id = self.origin(snapshot).job_id
+        return job_id is not None and job_id not in tree and job_id not in self.sink.other_writers
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A job that must not run beside ours."""
+
+    job_id: str
+    name: str
+    state: JobState
+    why: str
+
+
+@dataclass(frozen=True)
+class ClusterFacts:
+    """What the cluster says of jobs; ``reachable`` false makes it all unknown.
+
+    :param old_state: state of the run whose state is to be restored; ``None``: the cluster has forgotten it.
+    """
+
+    reachable: bool = True
+    old_state: JobState | None = None
+    rivals: tuple[Rival, ...] = ()
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything a decision rests on.
+
+    :param state: ``None``: a start without state.
+    :param new_job_id: ``None`` before it is chosen (the look before a stop).
+    """
+
+    state: State | None
+    sinks: tuple[SinkFacts, ...]
+    cluster: ClusterFacts
+    lineage: Lineage = field(default_factory=Lineage)
+    new_job_id: str | None = None
+    allow_non_restored_state: bool = False
+    before_stop: bool = False
+
+    @property
+    def tree(self) -> frozenset[str]:
+        """All runs connected with the state's run."""
+        return self.lineage.tree(self.state.savepoint.job_id) if self.state else frozenset()
+
+
+def gather_sinks(
+    systems: Systems, job_id: str | None, restore_point: RestorePoint | None = None
+) -> tuple[SinkFacts, ...]:
+    """Read every declared sink's table; ``job_id`` is the run whose commits tell an undeclared operator id."""
+    return tuple(_sink_facts(systems, sink, job_id, restore_point) for sink in systems.job.sinks)
+
+
+def gather_lineage(sinks: Iterable[SinkFacts], known: Iterable[RunLink] = ()) -> Lineage:
+    """The links that the tables record, after those already known."""
+    lineage = Lineage().with_links(known)
+    for sink in sinks:
+        lineage = lineage.with_links(links_in_properties(sink.metadata.properties))
+    return lineage
+
+
+def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> RunLink | None:
+    """What the cluster says a run was restored from, if the path can be given a run."""
+    restored = systems.client.checkpoints(job_id).restored
+    if restored is None or not restored.path:
+        return None
+    for state in known:
+        if same_path(state.savepoint.path, restored.path):
+            return RunLink(job_id, state.savepoint.job_id, state.savepoint.checkpoint_id, "rest")
+    if found := retained_checkpoint(restored.path):
+        return RunLink(job_id, *found, "rest")
+    return None
+
+
+def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
+    """Ask the cluster about Flink jobs in the tables that no link explains yet; costs nothing when there are none."""
+    if facts.state is None:
+        return facts
+    links: list[RunLink] = []
+    for job_id in _unexplained(facts)[:_MAX_ASKED]:
+        try:
+            link = link_of_running(systems, job_id, (facts.state,))
+        except (JobNotFound, FlinkUnreachable):
+            continue
+        if link is not None:
+            links.append(link)
+    return replace(facts, lineage=facts.lineage.with_links(links)) if links else facts
+
+
+def gather_cluster(
+    systems: Systems, old_job_id: str | None, ours: frozenset[str] = frozenset()
+) -> ClusterFacts:
+    """Look for the old job and for rivals, in one request."""
+    try:
+        jobs = systems.client.jobs()
+    except FlinkUnreachable as error:
+        return ClusterFacts(reachable=False, why_not=str(error))
+    old = next((job for job in jobs if job.job_id == old_job_id), None)
+    rivals = tuple(_rivals(jobs, systems.job.name, {old_job_id} | ours))
+    return ClusterFacts(old_state=old.state if old else None, rivals=rivals)
+
+
+def refresh(systems: Systems, facts: Facts) -> Facts:
+    """The same facts about the tables and jobs as they are now; unchanged tables cost one pointer read each."""
+    sinks = tuple(_refreshed(systems, sink) for sink in facts.sinks)
+    old = facts.state.savepoint.job_id if facts.state else None
+    ours = frozenset({facts.new_job_id} if facts.new_job_id else ())
+    return replace(facts, sinks=sinks, cluster=gather_cluster(systems, old, ours))
+
+
+def _refreshed(systems: Systems, sink: SinkFacts) -> SinkFacts:
+    metadata = systems.table(sink.sink).metadata()
+    if metadata is sink.metadata:
+        return sink
+    history = History(metadata, systems.table(sink.sink).read_metadata_file)
+    return replace(
+        sink,
+        table_uuid=metadata.uuid,
+        head_id=metadata.head(sink.sink.branch),
+        metadata=metadata,
+        history=history,
+    )
+
+
+def _sink_facts(
+    systems: Systems, sink: TableSink, job_id: str | None, restore_point: RestorePoint | None
+) -> SinkFacts:
+    access = systems.table(sink)
+    metadata = access.metadata()
+    history = History(metadata, access.read_metadata_file)
+    head = metadata.head(sink.branch)
+    stamped = _operators_of(history, head, job_id) if job_id else frozenset()
+    declared = sink_operator_ids(sink.sink_uid) if sink.sink_uid else frozenset()
+    # A v1 sink through SQL ignores uid-suffix, so what the run really stamped is taken as well if it is one id only.
+    operators = declared | (stamped if len(stamped) == 1 else stamped & declared if declared else stamped)
+    recorded = restore_point.position(sink.table, sink.branch) if restore_point else None
+    if recorded and recorded.operator_id:
+        operators |= {recorded.operator_id}
+    return SinkFacts(sink, metadata.uuid, head, metadata, history, operators, recorded)
+
+
+def _operators_of(history: History, head: int | None, job_id: str) -> frozenset[str]:
+    if not history.metadata.mentions(job_id):
+        return frozenset()
+    stamped = (snapshot.operator_id for snapshot in history.walk(head).snapshots if snapshot.job_id == job_id)
+    return frozenset(operator for operator in stamped if operator)
+
+
+def _unexplained(facts: Facts) -> list[str]:
+    """Flink jobs that wrote above the newest commit of the state's own run and are explained by no link."""
+    tree, found = facts.tree, dict[str, None]()
+    for sink in facts.sinks:
+        for snapshot in sink.history.ancestors(sink.head_id):
+            job_id = sink.origin(snapshot).job_id
+            if facts.state and job_id == facts.state.savepoint.job_id:
+                break
+            if job_id and sink.is_strange(snapshot, tree):
+                found.setdefault(job_id)
+    return list(found)
+
+
+def _rivals(
+    jobs: Iterable[JobSummary], name: str, ours: set[str | None] | frozenset[str | None]
+) -> Iterable[Rival]:
+    for job in jobs:
+        if job.name == name and not job.state.is_terminal and job.job_id not in ours:
+            yield Rival(job.job_id, job.name, job.state, "has the same name")

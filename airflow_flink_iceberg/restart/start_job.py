@@ -1,0 +1,115 @@
+"""Start a stopped job from a savepoint, or for the first time without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from airflow_flink_iceberg.flink.metadata import read_metadata
+from airflow_flink_iceberg.flink.paths import require_below
+from airflow_flink_iceberg.model.decision import Decision
+from airflow_flink_iceberg.model.errors import InvalidValue, SavepointUnreadable
+from airflow_flink_iceberg.model.restart import RunningJob
+from airflow_flink_iceberg.model.restore_point import RestorePoint
+from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.restart import start as starting
+from airflow_flink_iceberg.restart.facts import (
+    Facts,
+    gather_cluster,
+    gather_lineage,
+    gather_sinks,
+    link_unknown_writers,
+)
+from airflow_flink_iceberg.restart.lineage import retained_checkpoint
+from airflow_flink_iceberg.restart.pin import record_links
+from airflow_flink_iceberg.restart.start import StartOptions
+from airflow_flink_iceberg.restart.state import identify_savepoint, read_state
+from airflow_flink_iceberg.restart.steps import Step, Steps
+from airflow_flink_iceberg.restart.stop import allowed_roots
+from airflow_flink_iceberg.restart.systems import Systems
+
+
+def start_job(
+    systems: Systems, steps: Steps, given: Savepoint | RestorePoint | str | None, options: StartOptions
+) -> tuple[RunningJob, Decision]:
+    """Start the job from ``given`` (a savepoint, a restore point, a path), or without state for ``None``.
+
+    Killed anywhere and retried, it ends with one running job.
+
+    :raises RestartRefused: the guard refuses; nothing was started. :raises InvalidValue: the path lies outside the
+        allowed directories. :raises SavepointUnreadable: there is no such savepoint.
+    """
+    if steps.is_new_request:
+        steps.forget()
+    point = given if isinstance(given, RestorePoint) else None
+    wanted = given.savepoint if isinstance(given, RestorePoint) else given
+    savepoint = None if wanted is None else find_savepoint(systems, wanted)
+    start = plan(systems, steps, savepoint, point, options)
+    if found := starting.recorded_start(steps):
+        return found, start.decision
+    starting.check_decision(start, options.accept)
+    systems.deployment.prepare()
+    steps.write({Step.START: {"intent": starting.intent_of(start)}})
+    starting.launch(systems, steps, start, options)
+    running = starting.confirm(systems, steps, start, options)
+    steps.write({Step.START: {"outcome": running.to_dict()}})
+    record_links(systems, start.facts.sinks, [start.link] if start.link else [])
+    return running, start.decision
+
+
+def plan(
+    systems: Systems,
+    steps: Steps,
+    savepoint: Savepoint | None,
+    point: RestorePoint | None,
+    options: StartOptions,
+) -> starting.Start:
+    """Gather the facts and decide; touches nothing."""
+    job_id = savepoint.job_id if savepoint else None
+    sinks = gather_sinks(systems, job_id, point)
+    lineage = gather_lineage(sinks, point.lineage if point else ())
+    state = read_state(systems, savepoint) if savepoint else None
+    facts = Facts(state, sinks, gather_cluster(systems, job_id), lineage)
+    return starting.plan_start(systems, steps, link_unknown_writers(systems, facts), options)
+
+
+def find_savepoint(systems: Systems, given: Savepoint | str) -> Savepoint:
+    """A savepoint as it is stored: inside the allowed directories, readable where this worker can read, its id checked.
+
+    :raises SavepointUnreadable: it is not there, or is another checkpoint than said.
+    """
+    path = given.path if isinstance(given, Savepoint) else given
+    if roots := allowed_roots(systems):
+        require_below(path, roots)
+    if isinstance(given, str):
+        job_id = _job_of(systems, path)
+        return identify_savepoint(systems, path, job_id)
+    if systems.state_files is None:
+        return given
+    found = read_metadata(path, systems.state_files).checkpoint_id
+    if found != given.checkpoint_id:
+        raise SavepointUnreadable(
+            f"{path} holds checkpoint {found}, not {given.checkpoint_id} as given; name the savepoint "
+            "that is meant."
+        )
+    return replace(given, checkpoint_id=found)
+
+
+def _job_of(systems: Systems, path: str) -> str:
+    """The run that a state was taken of, which a savepoint's path does not say."""
+    if found := retained_checkpoint(path):
+        return found[0]
+    for job in systems.client.jobs():
+        if systems.client.checkpoints(job.job_id).by_path(path) is not None:
+            return job.job_id
+    if systems.state_files is not None:
+        metadata = read_metadata(path, systems.state_files)
+        committers = {committer.job_id for committer in metadata.committers() if committer.job_id}
+        newest = max(metadata.committer_entries(), key=lambda entry: entry.checkpoint_id, default=None)
+        if newest is not None and newest.job_id:
+            committers.add(newest.job_id)
+        if len(committers) == 1:
+            return committers.pop()
+    raise InvalidValue(
+        f"Which job {path} was taken of is told neither by the cluster nor by its bytes; give the "
+        "Savepoint value that the stop returned."
+    )

@@ -1,0 +1,157 @@
+"""What is known of a savepoint or retained checkpoint: by its bytes where the worker can read them, else by REST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.flink.metadata import SavepointMetadata, SinkKind, SnapshotKind, read_metadata
+from airflow_flink_iceberg.iceberg.staged import decode_delta_manifests
+from airflow_flink_iceberg.model.errors import SavepointUnreadable, WaitTimeout
+from airflow_flink_iceberg.model.savepoint import CommitState, IdSource, Savepoint
+from airflow_flink_iceberg.restart.systems import Systems, log, ticks
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.metadata import CommitterEntry
+
+# /checkpoints is served from a cache of web.refresh-interval (3 s by default): ask a little longer than that.
+_REST_HISTORY_SECONDS = 10.0
+_REST_HISTORY_INTERVAL = 0.25
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a sink staged for one checkpoint, as the state holds it; committed entries are listed too.
+
+    :param job_id: the run that the commit would be stamped with; ``None``: the sink drops the entry at a restore.
+    :param manifests: the staged manifests' locations.
+    """
+
+    checkpoint_id: int
+    job_id: str | None
+    operator_id: str
+    rows: int
+    manifests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that could be restored.
+
+    :param entries: ``None``: its bytes could not be read, and ``why_not`` says why.
+    :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
+    """
+
+    savepoint: Savepoint
+    own_stop: bool = False
+    entries: tuple[Entry, ...] | None = None
+    why_not: str = ""
+    operator_ids: frozenset[str] = frozenset()
+    operator_uids: frozenset[str] = frozenset()
+    drained: bool = False
+    in_flight_data: bool = False
+    offsets: Mapping[str, int] | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether the bytes were read."""
+        return self.entries is not None
+
+    @property
+    def consumed_nothing(self) -> bool:
+        """Whether the state's sources had not read a single record (their offsets are all markers)."""
+        return self.offsets is not None and all(offset < 0 for offset in self.offsets.values())
+
+
+def read_state(systems: Systems, savepoint: Savepoint, *, own_stop: bool = False) -> State:
+    """Read what a restore would bring back; bytes that cannot be read are a reason, not an error."""
+    if systems.state_files is None:
+        return State(savepoint, own_stop, why_not="this worker was given no access to the state's storage")
+    try:
+        return _state_of(savepoint, read_metadata(savepoint.path, systems.state_files), own_stop)
+    except SavepointUnreadable as error:
+        return State(savepoint, own_stop, why_not=str(error))
+
+
+def identify_savepoint(
+    systems: Systems,
+    path: str,
+    job_id: str,
+    *,
+    commit: CommitState = CommitState.UNKNOWN,
+    taken_at: int | None = None,
+) -> Savepoint:
+    """Give a path its checkpoint id, and say where the id was read.
+
+    :raises SavepointUnreadable: neither the bytes nor Flink's history tell it.
+    """
+    why_not = "this worker was given no access to the state's storage"
+    if systems.state_files is not None:
+        try:
+            checkpoint_id = read_metadata(path, systems.state_files).checkpoint_id
+            return Savepoint(path, checkpoint_id, job_id, IdSource.BYTES, commit, taken_at)
+        except SavepointUnreadable as error:
+            why_not = str(error)
+            log.info("Taking the checkpoint id of %s from Flink's history: %s", path, why_not)
+    checkpoint_id = _id_by_rest(systems, path, job_id, why_not)
+    return Savepoint(path, checkpoint_id, job_id, IdSource.REST, commit, taken_at)
+
+
+def _id_by_rest(systems: Systems, path: str, job_id: str, why_not: str) -> int:
+    try:
+        for _ in ticks("history", _REST_HISTORY_INTERVAL, _REST_HISTORY_SECONDS):
+            entry = systems.client.checkpoints(job_id).by_path(path)
+            if entry is not None:
+                return entry.id
+    except WaitTimeout:
+        pass
+    raise SavepointUnreadable(
+        f"The checkpoint id of {path} is known neither from its bytes ({why_not}) nor from Flink's "
+        f"history of job {job_id}."
+    )
+
+
+def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool) -> State:
+    offsets = {
+        f"{topic}/{partition}": offset
+        for topic, partitions in metadata.kafka_offsets().items()
+        for partition, offset in partitions.items()
+    }
+    return State(
+        savepoint,
+        own_stop,
+        entries=_entries_of(metadata),
+        operator_ids=frozenset(operator.id for operator in metadata.operators),
+        operator_uids=frozenset(operator.uid for operator in metadata.operators if operator.uid),
+        drained=metadata.kind is SnapshotKind.DRAIN,
+        in_flight_data=metadata.channel_handles > 0,
+        offsets=offsets or None,
+    )
+
+
+def _entries_of(metadata: SavepointMetadata) -> tuple[Entry, ...]:
+    """The entries of the Iceberg sinks.
+
+    :raises SavepointUnreadable: the only committers are of a kind that is not understood (a dynamic sink looks like
+        Kafka's), or an entry does not say its rows: then nothing may be called committed.
+    """
+    committers = metadata.committers()
+    if committers and all(committer.sink is SinkKind.OTHER for committer in committers):
+        raise SavepointUnreadable(
+            "The state's committers are neither FlinkSink's nor IcebergSink's, so what is pending cannot "
+            "be told."
+        )
+    return tuple(_entry_of(entry) for committer in committers for entry in committer.entries)
+
+
+def _entry_of(entry: CommitterEntry) -> Entry:
+    staged = decode_delta_manifests(entry.manifests)
+    if staged.data_rows is None or staged.delete_rows is None:
+        raise SavepointUnreadable(
+            f"The staged manifest of checkpoint {entry.checkpoint_id} does not say its rows."
+        )
+    paths = tuple(path for path in (staged.data_path, staged.delete_path) if path)
+    return Entry(
+        entry.checkpoint_id, entry.job_id, entry.operator_id, staged.data_rows + staged.delete_rows, paths
+    )

@@ -1,0 +1,262 @@
+"""Stop a job with a savepoint: once, whatever is killed and retried.
+
+The trigger id is recorded before the request, and Flink treats a repeat of the same id as the same operation. Two
+stops with *different* ids in flight can kill the job, so a new id is used only when the earlier one is proven ended.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_flink_iceberg.flink.deployments.base import JobView, StopPhase, StopProgress, StopRequest
+from airflow_flink_iceberg.flink.paths import normalise_path, require_below
+from airflow_flink_iceberg.flink.states import JobState
+from airflow_flink_iceberg.model.errors import (
+    InvalidValue,
+    JobFailed,
+    JobNotFound,
+    JobNotStoppable,
+    OperationInFlight,
+    SavepointFailed,
+)
+from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.restart import ids
+from airflow_flink_iceberg.restart.state import identify_savepoint
+from airflow_flink_iceberg.restart.steps import Step, Steps
+from airflow_flink_iceberg.restart.systems import Systems, log, now_ms, ticks
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
+
+SAVEPOINT_DIRECTORY_KEYS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
+CHECKPOINT_DIRECTORY_KEYS = ("execution.checkpointing.dir", "state.checkpoints.dir")
+_MAX_LOST = 3
+"""How often a request that the cluster has forgotten is sent again: each JobManager restart costs one."""
+
+
+@dataclass(frozen=True)
+class StopOptions:
+    """How to stop.
+
+    :param target_directory: base directory; each attempt writes into an own directory below it. ``None``: the
+        cluster's configured savepoint directory.
+    :param poll_interval: seconds between two requests of ``/status``.
+    :param timeout: seconds after which *our wait* ends; the stop itself goes on.
+    """
+
+    target_directory: str | None = None
+    format_type: str = "CANONICAL"
+    poll_interval: float = 0.1
+    timeout: float = 1800.0
+
+
+def stop(systems: Systems, steps: Steps, options: StopOptions) -> Savepoint:
+    """Stop the job with a savepoint and record it.
+
+    A retry attaches to the recorded request; a killed try leaves at most one savepoint, which the retry adopts.
+
+    :raises JobNotStoppable: nothing was touched. :raises SavepointFailed: the job goes on; a retry uses a new id.
+    :raises WaitTimeout: the stop goes on in Flink; a retry waits again.
+    """
+    if found := recorded_savepoint(steps):
+        return found
+    request = request_stop(systems, steps, options)
+    savepoint = await_stop(systems, steps, request, options)
+    steps.write({Step.STOP: {"outcome": savepoint.to_dict()}})
+    return savepoint
+
+
+def recorded_savepoint(steps: Steps) -> Savepoint | None:
+    """The savepoint of a stop that this task has finished before."""
+    outcome = steps.outcome(Step.STOP)
+    return Savepoint.from_dict(outcome) if outcome else None
+
+
+def recorded_request(steps: Steps) -> StopRequest | None:
+    """The stop that an earlier try has sent, or was about to send, and that has not failed."""
+    intent = steps.intent(Step.STOP)
+    return _request_of(intent) if intent and not intent.get("failed") else None
+
+
+def request_stop(
+    systems: Systems, steps: Steps, options: StopOptions, view: JobView | None = None
+) -> StopRequest:
+    """Record the intent and send the stop; with a recorded intent that has not failed, attach to it instead."""
+    if request := recorded_request(steps):
+        log.info("Reconnecting to stop %s of job %s", request.trigger_id, request.job_id)
+        return request
+    intent = steps.intent(Step.STOP)
+    view = view or systems.deployment.look()
+    check_stoppable(view, systems.client.checkpoints(view.job_id))
+    attempt = int(intent["attempt"]) + 1 if intent else 1
+    request = _new_request(systems, steps, options, view, attempt)
+    steps.write(
+        {Step.STOP: {"intent": {**_intent_of(request), "attempt": attempt, "requested_at": now_ms()}}}
+    )
+    log.info(
+        "Stopping job %s (%s) with a savepoint below %s", view.name, view.job_id, request.target_directory
+    )
+    systems.deployment.request_stop(request)
+    return request
+
+
+def await_stop(systems: Systems, steps: Steps, request: StopRequest, options: StopOptions) -> Savepoint:
+    """Wait until the job has ended with its savepoint; writes nothing on the good path, which lies in the downtime."""
+    lost = 0
+    for _ in ticks(f"The stop of job {request.job_id}", options.poll_interval, options.timeout):
+        progress = systems.deployment.poll_stop(request)
+        if progress.phase in (StopPhase.SAVED, StopPhase.UNCOMMITTED):
+            return _savepoint(systems, steps, request, progress)
+        if progress.phase is StopPhase.FAILED:
+            raise _failed(steps, request, progress)
+        if progress.phase is StopPhase.LOST:
+            if found := _recover_lost(systems, request, progress):
+                return found
+            lost += 1
+            if lost > _MAX_LOST:
+                raise _failed(steps, request, progress)
+            # The cluster has forgotten the operation and the job runs: the same id starts it anew, behind the fence.
+            steps.touch()
+            systems.deployment.request_stop(request)
+    raise AssertionError("unreachable: ticks() ends by raising")  # pragma: no cover
+
+
+def check_stoppable(view: JobView, checkpoints: CheckpointStats) -> None:
+    """Refuse a stop that could not give a savepoint, or whose job could not be proven afterwards.
+
+    :raises JobNotStoppable: with what to wait for. :raises OperationInFlight: somebody else's operation runs.
+    """
+    name = f"Job {view.name!r} ({view.job_id})"
+    if view.state is not JobState.RUNNING:
+        raise JobNotStoppable(
+            f"{name} is {view.state}, so no savepoint can be taken; wait until it is RUNNING, or start it "
+            "from its last state."
+        )
+    if not view.all_tasks_running:
+        raise JobNotStoppable(
+            f"{name} is RUNNING, but not all of its tasks are yet, so a savepoint would be refused; retry "
+            "when they run."
+        )
+    if view.checkpointing.interval_ms is None:
+        raise JobNotStoppable(
+            f"{name} has checkpointing switched off, so its Iceberg sinks commit nothing; set "
+            "execution.checkpointing.interval first."
+        )
+    if in_flight := checkpoints.savepoints_in_progress():
+        raise OperationInFlight(
+            f"{name} already has savepoint {in_flight[0].id} in flight that is not ours; retry when it "
+            "has ended."
+        )
+
+
+def allowed_roots(systems: Systems) -> tuple[str, ...]:
+    """The directories below which states may lie: the connection's list, else what the cluster is configured with."""
+    if systems.savepoint_roots:
+        return systems.savepoint_roots
+    config = systems.client.cluster_config()
+    return tuple(
+        config[key] for key in SAVEPOINT_DIRECTORY_KEYS + CHECKPOINT_DIRECTORY_KEYS if config.get(key)
+    )
+
+
+def _new_request(
+    systems: Systems, steps: Steps, options: StopOptions, view: JobView, attempt: int
+) -> StopRequest:
+    base = options.target_directory or _configured_directory(systems)
+    roots = allowed_roots(systems)
+    if roots:
+        require_below(base, roots)
+    trigger = ids.trigger_id(steps.nonce, view.job_id, "stop", steps.epoch, attempt)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", view.name)[:40].strip("-") or "job"
+    directory = f"{base.rstrip('/')}/{slug}-{trigger[:16]}"
+    return StopRequest(view.job_id, trigger, directory, options.format_type)
+
+
+def _configured_directory(systems: Systems) -> str:
+    config = systems.client.cluster_config()
+    for key in SAVEPOINT_DIRECTORY_KEYS:
+        if config.get(key):
+            return config[key]
+    raise InvalidValue(
+        f"No savepoint directory for job {systems.job.name!r}: give target_directory, or set "
+        f"{SAVEPOINT_DIRECTORY_KEYS[0]} on the cluster."
+    )
+
+
+def _savepoint(systems: Systems, steps: Steps, request: StopRequest, progress: StopProgress) -> Savepoint:
+    commit = CommitState.DONE if progress.phase is StopPhase.SAVED else CommitState.PENDING
+    if commit is CommitState.PENDING:
+        log.warning(
+            "Job %s failed while stopping; its savepoint %s is complete and will be committed by the "
+            "restart (%s)",
+            request.job_id,
+            progress.path,
+            progress.reason,
+        )
+    intent = steps.intent(Step.STOP) or {}
+    path = progress.path or ""
+    return identify_savepoint(
+        systems, path, request.job_id, commit=commit, taken_at=intent.get("requested_at")
+    )
+
+
+def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress) -> Savepoint | None:
+    """Find the savepoint of an operation whose result has expired; ``None``: the job runs, ask again."""
+    if progress.job_state is None:
+        raise JobNotFound(
+            f"The cluster no longer knows job {request.job_id}, nor its stop {request.trigger_id}; "
+            f"look for a savepoint below {request.target_directory} and start from exactly that one.",
+            status=404,
+        )
+    if not progress.job_state.is_terminal:
+        return None
+    below = normalise_path(request.target_directory) + "/"
+    for entry in systems.client.checkpoints(request.job_id).history:
+        if entry.external_path and normalise_path(entry.external_path).startswith(below):
+            commit = CommitState.DONE if progress.job_state is JobState.FINISHED else CommitState.PENDING
+            return identify_savepoint(
+                systems, entry.external_path, request.job_id, commit=commit, taken_at=entry.triggered_at
+            )
+    raise JobFailed(
+        f"Job {request.job_id} is {progress.job_state}, but no savepoint of ours lies below "
+        f"{request.target_directory}; start from its newest retained checkpoint."
+    )
+
+
+def _failed(steps: Steps, request: StopRequest, progress: StopProgress) -> SavepointFailed | JobFailed:
+    steps.write(
+        {
+            Step.STOP: {
+                "intent": {
+                    **(steps.intent(Step.STOP) or {}),
+                    "failed": progress.reason[:500] or progress.phase.value,
+                }
+            }
+        }
+    )
+    if progress.job_state is not None and progress.job_state.is_terminal:
+        return JobFailed(
+            f"Job {request.job_id} ended {progress.job_state} without a savepoint: {progress.reason}. "
+            "Start from its newest retained checkpoint."
+        )
+    return SavepointFailed(
+        f"Flink could not take the savepoint of job {request.job_id} into {request.target_directory}: "
+        f"{progress.reason}. The job goes on; retry the task."
+    )
+
+
+def _request_of(intent: dict[str, Any]) -> StopRequest:
+    return StopRequest(
+        intent["job_id"], intent["trigger_id"], intent["target_directory"], intent["format_type"]
+    )
+
+
+def _intent_of(request: StopRequest) -> dict[str, Any]:
+    return {
+        "job_id": request.job_id,
+        "trigger_id": request.trigger_id,
+        "target_directory": request.target_directory,
+        "format_type": request.format_type,
+    }

@@ -1,0 +1,68 @@
+"""The outside systems that a use case talks to, handed in from above."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.model.errors import WaitTimeout
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.client import FlinkClient
+    from airflow_flink_iceberg.flink.deployments.base import Deployment
+    from airflow_flink_iceberg.flink.metadata import StateFiles
+    from airflow_flink_iceberg.iceberg.catalog import TableAccess
+    from airflow_flink_iceberg.model.job import FlinkJob, TableSink
+
+log = logging.getLogger("airflow_flink_iceberg.restart")
+
+
+@dataclass
+class Systems:
+    """One job's cluster, deployment and tables.
+
+    :param tables: opens the table of a sink; asked once per sink.
+    :param state_files: reads the bytes of savepoints; ``None``: the worker cannot see them.
+    :param savepoint_roots: directories below which savepoints may lie; empty: the cluster's own configured ones.
+    """
+
+    job: FlinkJob
+    client: FlinkClient
+    deployment: Deployment
+    tables: Callable[[TableSink], TableAccess]
+    state_files: StateFiles | None = None
+    savepoint_roots: tuple[str, ...] = ()
+    _opened: dict[tuple[str, str], TableAccess] = field(default_factory=dict)
+
+    def table(self, sink: TableSink) -> TableAccess:
+        """The table of a sink; the same object each time, so that an unchanged table is parsed once."""
+        key = (sink.iceberg_conn_id, sink.table)
+        if key not in self._opened:
+            self._opened[key] = self.tables(sink)
+        return self._opened[key]
+
+
+def now_ms() -> int:
+    """The worker's clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def ticks(what: str, poll_interval: float, timeout: float) -> Iterator[int]:
+    """Count polls, sleeping ``poll_interval`` seconds between them.
+
+    :raises WaitTimeout: after ``timeout`` seconds; what was waited for goes on untouched.
+    """
+    deadline = time.monotonic() + timeout
+    count = 0
+    while True:
+        yield count
+        count += 1
+        if time.monotonic() + poll_interval > deadline:
+            raise WaitTimeout(
+                f"{what} took longer than {timeout:g} s; nothing was cancelled. Retry the task to go on "
+                "waiting."
+            )
+        time.sleep(poll_interval)

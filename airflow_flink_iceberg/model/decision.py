@@ -91,7 +91,9 @@ class Decision(Value):
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "findings", tuple(sorted(self.findings, key=lambda finding: finding.verdict.rank)))
+        object.__setattr__(
+            self, "findings", tuple(sorted(self.findings, key=lambda finding: finding.verdict.rank))
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -114,4 +116,6 @@ class Decision(Value):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Decision:
         """Rebuild; ``verdict`` and ``rows`` are derived again."""
-        return super().from_dict({key: value for key, value in data.items() if key not in ("verdict", "rows")})
+        return super().from_dict(
+            {key: value for key, value in data.items() if key not in ("verdict", "rows")}
+        )

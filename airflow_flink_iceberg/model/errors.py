@@ -100,6 +100,8 @@ class JobAmbiguous(FlinkError):
 class JobNotStoppable(FlinkError):
     """The job is not in a state in which a savepoint can be taken; nothing was stopped."""
 
+    retryable = True
+
 
 class OperationInFlight(FlinkError):
     """Another stop or savepoint of this job is under way, and it is not ours."""
@@ -120,7 +122,9 @@ class NoFreeSlots(FlinkError):
 
 
 class JobFailed(FlinkError):
-    """The job ended, or swings between RUNNING and RESTARTING, instead of running."""
+    """The job ended, or swings between RUNNING and RESTARTING, instead of running; a retry uses a new id."""
+
+    retryable = True
 
 
 class RestoreMismatch(FlinkError):
@@ -129,6 +133,8 @@ class RestoreMismatch(FlinkError):
 
 class GatewayFailed(FlinkError):
     """A statement failed in the SQL Gateway."""
+
+    retryable = True
 
 
 class IcebergError(FlinkIcebergError):

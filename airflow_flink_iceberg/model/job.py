@@ -73,7 +73,11 @@ class TableSink(Value):
         object.__setattr__(self, "other_writers", _texts("TableSink other_writers", self.other_writers))
 
     def __repr__(self) -> str:
-        return f"TableSink({self.table!r})" if self.branch == "main" else f"TableSink({self.table!r}, branch={self.branch!r})"
+        return (
+            f"TableSink({self.table!r})"
+            if self.branch == "main"
+            else f"TableSink({self.table!r}, branch={self.branch!r})"
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,7 +126,9 @@ class JarDeployment(Value):
         require_text("JarDeployment jar", self.jar)
         object.__setattr__(self, "program_args", _texts("JarDeployment program_args", self.program_args))
         if self.parallelism is not None and (not isinstance(self.parallelism, int) or self.parallelism < 1):
-            raise InvalidValue(f"JarDeployment parallelism has to be a whole number from 1, not {self.parallelism!r}.")
+            raise InvalidValue(
+                f"JarDeployment parallelism has to be a whole number from 1, not {self.parallelism!r}."
+            )
 
     def __repr__(self) -> str:
         return f"JarDeployment({self.jar!r})"
@@ -168,7 +174,9 @@ class FlinkJob(Value):
         require_text("FlinkJob name", self.name)
         require_text("FlinkJob flink_conn_id", self.flink_conn_id)
         if not isinstance(self.deployment, SqlDeployment | JarDeployment | ExternalDeployment):
-            raise InvalidValue(f"FlinkJob {self.name!r}: deployment has to be a deployment value, not {self.deployment!r}.")
+            raise InvalidValue(
+                f"FlinkJob {self.name!r}: deployment has to be a deployment value, not {self.deployment!r}."
+            )
         if isinstance(self.sinks, TableSink) or not all(isinstance(sink, TableSink) for sink in self.sinks):
             raise InvalidValue(f"FlinkJob {self.name!r}: sinks has to be a list of TableSink values.")
         object.__setattr__(self, "sinks", tuple(self.sinks))

@@ -46,4 +46,6 @@ class Savepoint(Value):
         require_text("Savepoint path", self.path)
         require_job_id("Savepoint job_id", self.job_id)
         if not isinstance(self.checkpoint_id, int) or self.checkpoint_id < 0:
-            raise InvalidValue(f"Savepoint checkpoint_id has to be a whole number from 0, not {self.checkpoint_id!r}.")
+            raise InvalidValue(
+                f"Savepoint checkpoint_id has to be a whole number from 0, not {self.checkpoint_id!r}."
+            )

@@ -54,7 +54,9 @@ class Value:
         hints = _hints(cls)
         given = {key: value for key, value in data.items() if key not in ("kind", "version")}
         if unknown := sorted(given.keys() - hints.keys()):
-            raise InvalidValue(f"A {cls.KIND} has no field {unknown[0]!r}; known are {', '.join(sorted(hints))}.")
+            raise InvalidValue(
+                f"A {cls.KIND} has no field {unknown[0]!r}; known are {', '.join(sorted(hints))}."
+            )
         try:
             return cls(**{key: decode(hints[key], value) for key, value in given.items()})
         except TypeError as error:
@@ -103,7 +105,9 @@ def _decode_union(options: tuple[Any, ...], data: Any) -> Any:
             if data.get("kind", values[0].KIND) == option.KIND:
                 return option.from_dict(data)
         kinds = ", ".join(option.KIND for option in values)
-        raise InvalidValue(f"A dict of kind {data.get('kind')!r} does not fit here; expected one of: {kinds}.")
+        raise InvalidValue(
+            f"A dict of kind {data.get('kind')!r} does not fit here; expected one of: {kinds}."
+        )
     rest = [option for option in options if option is not type(None)]
     return decode(rest[0], data) if len(rest) == 1 else data
 
@@ -124,10 +128,13 @@ def require_text(what: str, value: Any) -> str:
     """
     if not isinstance(value, str):
         raise InvalidValue(
-            f"{what} has to be a string, not {type(value).__name__}; a task's output belongs into the dict form of the value."
+            f"{what} has to be a string, not {type(value).__name__}; a task's output belongs into the "
+            "dict form of the value."
         )
     if value.strip() in _RENDERED_NOTHING or _PYTHON_REPR.search(value):
-        raise InvalidValue(f"{what} is {value!r}: a template found nothing, or an object was put into a string.")
+        raise InvalidValue(
+            f"{what} is {value!r}: a template found nothing, or an object was put into a string."
+        )
     return value
 
 

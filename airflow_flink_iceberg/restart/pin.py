@@ -12,12 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
+from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import IcebergError
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.restart.facts import SinkFacts
-from airflow_flink_iceberg.restart.lineage import PROPERTY_PREFIX, link_property
 from airflow_flink_iceberg.restart.systems import Systems, log
 
 MAX_AGE_DAYS = 7.0

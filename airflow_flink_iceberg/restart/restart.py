@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from airflow_flink_iceberg.flink.deployments.base import JobView, StopRequest
 from airflow_flink_iceberg.model.decision import Decision, Verdict
-from airflow_flink_iceberg.model.errors import JobNotFound, NoFreeSlots, RestartRefused
+from airflow_flink_iceberg.model.errors import NoFreeSlots, RestartRefused
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
@@ -32,7 +32,7 @@ from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.stop import StopOptions
-from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
+from airflow_flink_iceberg.restart.systems import Systems, now_ms
 from airflow_flink_iceberg.restart.timeline import read_timeline
 
 
@@ -55,7 +55,7 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
     :raises RestartRefused: with the decision. :raises JobNotStoppable, OperationInFlight, SavepointFailed: the old job
         goes on. :raises JobFailed, RestoreMismatch: the savepoint is recorded, and a retry goes on from it.
     """
-    _settle_request(systems, steps)
+    stopping.settle_request(systems, steps)
     facts, request = _before(systems, steps, options)
     point, start = _window(systems, steps, facts, request, options)
     running = starting.recorded_start(steps) or _confirm(systems, steps, start, options)
@@ -73,23 +73,6 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
         downtime.seconds,
         downtime.all_tasks_seconds,
     )
-
-
-def _settle_request(systems: Systems, steps: Steps) -> None:
-    """After a clear, begin anew if the job runs; else what was left half done is finished first."""
-    if not steps.is_new_request:
-        return
-    intent = steps.intent(Step.STOP)
-    unfinished_stop = intent is not None and steps.outcome(Step.STOP) is None and not intent.get("failed")
-    if unfinished_stop:
-        # Two stops with different ids in flight can kill the job: the earlier one is waited for, and it is the stop.
-        return
-    try:
-        systems.deployment.look()
-    except JobNotFound:
-        log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
-        return
-    steps.forget()
 
 
 def _before(systems: Systems, steps: Steps, options: RestartOptions) -> tuple[Facts, StopRequest | None]:

@@ -24,7 +24,6 @@ from airflow_flink_iceberg.restart.pin import record_links
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.state import identify_savepoint, read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.stop import allowed_roots
 from airflow_flink_iceberg.restart.systems import Systems
 
 
@@ -78,8 +77,8 @@ def find_savepoint(systems: Systems, given: Savepoint | str) -> Savepoint:
     :raises SavepointUnreadable: it is not there, or is another checkpoint than said.
     """
     path = given.path if isinstance(given, Savepoint) else given
-    if roots := allowed_roots(systems):
-        require_below(path, roots)
+    if systems.savepoint_roots:
+        require_below(path, systems.savepoint_roots)
     if isinstance(given, str):
         job_id = _job_of(systems, path)
         return identify_savepoint(systems, path, job_id)

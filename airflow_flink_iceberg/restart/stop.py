@@ -29,6 +29,7 @@ from airflow_flink_iceberg.restart.systems import Systems, log, now_ms, ticks
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
+    from airflow_flink_iceberg.flink.client import FlinkClient
 
 SAVEPOINT_DIRECTORY_KEYS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 CHECKPOINT_DIRECTORY_KEYS = ("execution.checkpointing.dir", "state.checkpoints.dir")
@@ -66,6 +67,25 @@ def stop(systems: Systems, steps: Steps, options: StopOptions) -> Savepoint:
     savepoint = await_stop(systems, steps, request, options)
     steps.write({Step.STOP: {"outcome": savepoint.to_dict()}})
     return savepoint
+
+
+def settle_request(systems: Systems, steps: Steps) -> None:
+    """Decide what a record from before a clear is worth: a new request acts on what it finds.
+
+    A stop that is still in flight is waited for, because two stops with different ids can kill the job, and it does
+    what is asked. Else, while the job runs, the request begins anew; and when none runs, what was left half done is
+    finished from the recorded savepoint.
+    """
+    if not steps.is_new_request:
+        return
+    if recorded_request(steps) and steps.outcome(Step.STOP) is None:
+        return
+    try:
+        systems.deployment.look()
+    except JobNotFound:
+        log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
+        return
+    steps.forget()
 
 
 def recorded_savepoint(steps: Steps) -> Savepoint | None:
@@ -151,11 +171,9 @@ def check_stoppable(view: JobView, checkpoints: CheckpointStats) -> None:
         )
 
 
-def allowed_roots(systems: Systems) -> tuple[str, ...]:
-    """The directories below which states may lie: the connection's list, else what the cluster is configured with."""
-    if systems.savepoint_roots:
-        return systems.savepoint_roots
-    config = systems.client.cluster_config()
+def configured_roots(client: FlinkClient) -> tuple[str, ...]:
+    """The savepoint and checkpoint directories that the cluster is configured with."""
+    config = client.cluster_config()
     return tuple(
         config[key] for key in SAVEPOINT_DIRECTORY_KEYS + CHECKPOINT_DIRECTORY_KEYS if config.get(key)
     )
@@ -165,9 +183,8 @@ def _new_request(
     systems: Systems, steps: Steps, options: StopOptions, view: JobView, attempt: int
 ) -> StopRequest:
     base = options.target_directory or _configured_directory(systems)
-    roots = allowed_roots(systems)
-    if roots:
-        require_below(base, roots)
+    if systems.savepoint_roots:
+        require_below(base, systems.savepoint_roots)
     trigger = ids.trigger_id(steps.nonce, view.job_id, "stop", steps.epoch, attempt)
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", view.name)[:40].strip("-") or "job"
     directory = f"{base.rstrip('/')}/{slug}-{trigger[:16]}"

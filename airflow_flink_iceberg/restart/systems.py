@@ -26,7 +26,8 @@ class Systems:
 
     :param tables: opens the table of a sink; asked once per sink.
     :param state_files: reads the bytes of savepoints; ``None``: the worker cannot see them.
-    :param savepoint_roots: directories below which savepoints may lie; empty: the cluster's own configured ones.
+    :param savepoint_roots: directories below which savepoints may lie; empty: neither the connection nor the cluster
+        names any.
     """
 
     job: FlinkJob

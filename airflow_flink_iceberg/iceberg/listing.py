@@ -1,0 +1,52 @@
+"""Which staged manifests of a job lie beside the table: the only outside evidence of rows that are not committed."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.model.errors import SavepointUnreadable
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.iceberg.catalog import TableAccess
+
+STAGED_NAME = re.compile(
+    r"(?P<job>[0-9a-f]{32})-(?P<operator>[0-9a-f]{32})-\d{5}-\d+-(?P<checkpoint>\d+)-\d{5}(-[0-9a-f-]{36})?\.avro"
+)
+"""``<job>-<operator>-<subtask>-<attempt>-<checkpoint>-<counter>[-<uuid>].avro``, from Iceberg's own naming."""
+
+_MAX_FILES = 1_000_000
+
+
+def staged_checkpoints(access: TableAccess, job_id: str) -> list[int]:
+    """The checkpoint ids of the staged manifests that a job has left, sorted.
+
+    :raises SavepointUnreadable: the location cannot be listed with this catalog's file access.
+    :raises OSError: the storage failed.
+    """
+    metadata = access.metadata()
+    location = (
+        metadata.properties.get("flink.manifests.location")
+        or metadata.properties.get("write.metadata.path")
+        or f"{metadata.location}/metadata"
+    )
+    found = []
+    for name in _names(access, location):
+        match = STAGED_NAME.fullmatch(name)
+        if match and match["job"] == job_id:
+            found.append(int(match["checkpoint"]))
+    return sorted(found)
+
+
+def _names(access: TableAccess, location: str) -> list[str]:
+    from pyarrow.fs import FileSelector
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
+    io = access.io()
+    if not isinstance(io, PyArrowFileIO):
+        raise SavepointUnreadable(f"{type(io).__name__} cannot list files; use PyIceberg's PyArrowFileIO")
+    scheme, netloc, path = PyArrowFileIO.parse_location(location, io.properties)
+    listed = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
+    if len(listed) > _MAX_FILES:
+        raise SavepointUnreadable(f"{location} holds more than {_MAX_FILES} files")
+    return [info.base_name for info in listed]

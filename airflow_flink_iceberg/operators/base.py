@@ -1,0 +1,89 @@
+"""What all operators on one job share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_flink_iceberg.links import FlinkJobLink, push_job_link
+from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
+from airflow_flink_iceberg.model.job import FlinkJob
+from airflow_flink_iceberg.templating import job_argument, rendered_job, script_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_flink_iceberg.restart.systems import Systems
+
+
+class FlinkJobOperator(BaseOperator):
+    """Base of the operators that act on one job.
+
+    What they return is pushed whole and, key by key, as single XComs (``stop.output["path"]``).
+
+    :param job: A :class:`FlinkJob`, or its dict or JSON from an XCom or a file.
+    :param poll_interval: Seconds between two looks.
+    :param timeout: Seconds until our wait ends; nothing in Flink is cancelled by that, and a retry goes on waiting.
+    """
+
+    template_fields: Sequence[str] = ("job",)
+    operator_extra_links = (FlinkJobLink(),)
+    ui_color = "#e8f4fb"
+
+    def __init__(
+        self, *, job: Any, poll_interval: float = 0.1, timeout: float = 1800.0, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        self.job = job_argument(job)
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+
+    def open_systems(self, context: Context) -> Systems:
+        """The job's cluster, deployment and tables, by its connections."""
+        from airflow_flink_iceberg.hooks.systems import open_systems
+
+        job = self.flink_job
+        return open_systems(job, script_text(job, self, context))
+
+    @property
+    def flink_job(self) -> FlinkJob:
+        """The rendered job."""
+        return rendered_job(self.job)
+
+    def push_link(self, context: Context, job_id: str) -> None:
+        """Show the job's link while the task still runs."""
+        from airflow_flink_iceberg.hooks.flink import FlinkHook
+
+        push_job_link(context, FlinkHook(self.flink_job.flink_conn_id).ui_url, job_id)
+
+
+@contextmanager
+def as_task_failure() -> Iterator[None]:
+    """Let Airflow retry only what a retry can help.
+
+    Anything else fails the task at once, with the same sentence; the original error stays its cause.
+    """
+    try:
+        yield
+    except FlinkIcebergError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from error
+
+
+def verdicts(accept: Sequence[str]) -> tuple[Any, ...]:
+    """The accepted verdicts as values.
+
+    :raises InvalidValue: a name that is no verdict.
+    """
+    from airflow_flink_iceberg.model.decision import Verdict
+
+    known = {verdict.value: verdict for verdict in Verdict}
+    if isinstance(accept, str) or any(str(name) not in known for name in accept):
+        raise InvalidValue(f"accept_verdicts has to be a list out of {', '.join(known)}, not {accept!r}.")
+    return tuple(known[str(name)] for name in accept)

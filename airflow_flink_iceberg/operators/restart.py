@@ -1,0 +1,93 @@
+"""Restart a job in one task: the shortest downtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, verdicts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_flink_iceberg.restart.restart import RestartOptions
+
+
+class FlinkRestartJobOperator(FlinkJobOperator):
+    """Stop a job with a savepoint and start it from exactly that one; return the ``Restart``.
+
+    Whatever can be done before the stop is done before it, and whatever can wait waits: between the old job's end and
+    the new job's start lie only reading the state and the table pointers, the guard's decision, one record and the
+    launch. The stop itself is refused when the start would have to be. Never defers: a deferral costs seconds of
+    downtime.
+
+    A retry attaches to what an earlier try has done, wherever it was killed: one savepoint, one running job. A clear, a
+    mark as failed or a timeout touches nothing in Flink.
+
+    :param target_directory: Base directory of the savepoint; each attempt writes into an own directory below it.
+    :param format_type: ``CANONICAL`` or ``NATIVE``.
+    :param pin: Keep the restore point's snapshots from being expired, by a tag on each table.
+    :param pin_days: After how many days a table's maintenance may drop the tag.
+    :param accept_verdicts: Restart in spite of exactly these verdicts; needs ``reason``, and is recorded.
+    """
+
+    template_fields: Sequence[str] = ("job", "target_directory", "format_type", "reason")
+
+    def __init__(
+        self,
+        *,
+        target_directory: str | None = None,
+        format_type: str = "CANONICAL",
+        pin: bool = True,
+        pin_days: float = 7.0,
+        allow_non_restored_state: bool = False,
+        accept_verdicts: Sequence[str] = (),
+        reason: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.target_directory = target_directory
+        self.format_type = format_type
+        self.pin = pin
+        self.pin_days = pin_days
+        self.allow_non_restored_state = allow_non_restored_state
+        self.accept_verdicts = accept_verdicts
+        self.reason = reason
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Restart, or go on from where an earlier try was killed."""
+        from airflow_flink_iceberg.restart.restart import restart
+        from airflow_flink_iceberg.task_store import open_steps
+
+        with as_task_failure():
+            systems = self.open_systems(context)
+            done = restart(systems, open_steps(context, key="restart"), self._options())
+        self.push_link(context, done.running_job.job_id)
+        self.log.info(
+            "Job %s restarted from checkpoint %s as %s, downtime %s s, the guard said %s (by %s)",
+            done.savepoint.job_id,
+            done.savepoint.checkpoint_id,
+            done.running_job.job_id,
+            done.downtime_seconds,
+            done.decision.verdict,
+            done.decision.proven_by,
+        )
+        return done.to_dict()
+
+    def _options(self) -> RestartOptions:
+        from airflow_flink_iceberg.restart.restart import RestartOptions
+        from airflow_flink_iceberg.restart.start import StartOptions
+        from airflow_flink_iceberg.restart.stop import StopOptions
+
+        return RestartOptions(
+            StopOptions(self.target_directory, self.format_type, self.poll_interval, self.timeout),
+            StartOptions(
+                self.allow_non_restored_state,
+                verdicts(self.accept_verdicts),
+                self.reason,
+                self.poll_interval,
+                self.timeout,
+            ),
+            pin=self.pin,
+            pin_days=self.pin_days,
+        )

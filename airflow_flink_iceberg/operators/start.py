@@ -1,0 +1,110 @@
+"""Start a job from a savepoint, guarded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.restart import Restart
+from airflow_flink_iceberg.model.restore_point import RestorePoint
+from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.model.values import require_text
+from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, verdicts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class FlinkStartJobOperator(FlinkJobOperator):
+    """Start a job from a state, after saying what that would do to the rows; return the ``RunningJob``.
+
+    A start counts when all tasks run, one checkpoint has completed and Flink says that it was restored from our
+    state. A start that would lose or double rows, or of which that cannot be told, is refused by name and number.
+
+    A retry attaches to the launched job: never a second one. A clear, a mark as failed or a timeout touches nothing in
+    Flink; the run after a clear is a new request, and is refused while the job runs.
+
+    :param savepoint: A ``Savepoint``, ``RestorePoint`` or ``Restart`` (its restore point), as value, dict or JSON, or
+        a savepoint's path.
+    :param stateless: Start without state instead; only the very first start of a job is SAFE that way.
+    :param allow_non_restored_state: Let Flink drop state that no operator of the job claims.
+    :param accept_verdicts: Start in spite of exactly these verdicts; needs ``reason``, and is recorded.
+    """
+
+    template_fields: Sequence[str] = ("job", "savepoint", "reason")
+
+    def __init__(
+        self,
+        *,
+        savepoint: Any = None,
+        stateless: bool = False,
+        allow_non_restored_state: bool = False,
+        accept_verdicts: Sequence[str] = (),
+        reason: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.savepoint = savepoint
+        self.stateless = stateless
+        self.allow_non_restored_state = allow_non_restored_state
+        self.accept_verdicts = accept_verdicts
+        self.reason = reason
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Decide and start, or attach to the job that an earlier try has launched."""
+        from airflow_flink_iceberg.restart.start import StartOptions
+        from airflow_flink_iceberg.restart.start_job import start_job
+        from airflow_flink_iceberg.task_store import open_steps
+
+        with as_task_failure():
+            given = self._state()
+            options = StartOptions(
+                allow_non_restored_state=self.allow_non_restored_state,
+                accept=verdicts(self.accept_verdicts),
+                reason=self.reason,
+                poll_interval=self.poll_interval,
+                timeout=self.timeout,
+            )
+            systems = self.open_systems(context)
+            running, decision = start_job(systems, open_steps(context, key="start"), given, options)
+            self.log.info("The guard said %s (by %s) of this start", decision.verdict, decision.proven_by)
+            self.push_link(context, running.job_id)
+            return running.to_dict()
+
+    def _state(self) -> Savepoint | RestorePoint | str | None:
+        if self.stateless:
+            if self.savepoint is not None:
+                raise InvalidValue("Give either savepoint or stateless=True, not both.")
+            return None
+        return state_argument("savepoint", self.savepoint)
+
+
+def state_argument(name: str, given: Any) -> Savepoint | RestorePoint | str:
+    """A state as value, dict, JSON or path.
+
+    :raises InvalidValue: nothing, an empty string, ``'None'`` or a repr: what a template leaves behind.
+    """
+    if isinstance(given, Restart):
+        return given.restore_point
+    if isinstance(given, Savepoint | RestorePoint):
+        return given
+    if isinstance(given, str):
+        text = require_text(name, given)
+        if not text.lstrip().startswith("{"):
+            return text
+        try:
+            given = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidValue(f"{name} begins like JSON and is none: {text[:80]!r}.") from error
+    if not isinstance(given, Mapping):
+        raise InvalidValue(f"{name} has to be a savepoint, its dict, its JSON or its path, not {given!r}.")
+    kinds: dict[Any, Any] = {"savepoint": Savepoint, "restore_point": RestorePoint, "restart": Restart}
+    kind = kinds.get(given.get("kind"))
+    if kind is None:
+        raise InvalidValue(
+            f"{name} is a dict of kind {given.get('kind')!r}; a savepoint, restore_point or restart is "
+            "expected."
+        )
+    return state_argument(name, kind.from_dict(given))

@@ -1,0 +1,244 @@
+"""Has checkpoint N landed in the table? Idle-aware: it neither hangs on a quiet topic nor passes on a stalled one.
+
+A sink skips the snapshot of an empty checkpoint, so "no commit" alone says nothing. N has landed when a commit of its
+run with an id >= N is in the branch, or when the state's own bytes show that nothing up to N waits to be committed.
+Where the bytes cannot be read, three things are looked at in this order: N has completed, no staged file of it is
+left, and the table read *again* has no commit. Whatever cannot be looked at is unknown, never a wait without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.iceberg.history import History
+from airflow_flink_iceberg.iceberg.listing import staged_checkpoints
+from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable
+from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.restart.facts import SinkFacts, gather_sinks
+from airflow_flink_iceberg.restart.state import Entry, State, read_state
+from airflow_flink_iceberg.restart.systems import Systems
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
+    from airflow_flink_iceberg.iceberg.snapshots import Snapshot
+    from airflow_flink_iceberg.model.commit import Commit
+
+STALLED_AFTER = 3
+"""So many later checkpoints may complete while rows of N are still not committed; a healthy sink needs one."""
+
+
+class Phase(StrEnum):
+    """How far the commit of a checkpoint is; ``landed`` and ``empty`` are its two good ends."""
+
+    LANDED = "landed"
+    EMPTY = "empty"
+    WAITING = "waiting"
+    STALLED = "stalled"
+    UNKNOWN = "unknown"
+
+
+_WORST_FIRST = (Phase.STALLED, Phase.UNKNOWN, Phase.WAITING, Phase.EMPTY, Phase.LANDED)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which checkpoint of which run is waited for.
+
+    :param started_at: when the run started, in ms by Flink's clock: a commit from before it belongs to an earlier life
+        of the same id (apache/iceberg#18098).
+    """
+
+    job_id: str
+    checkpoint_id: int
+    started_at: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """The answer to one look at one sink."""
+
+    phase: Phase
+    why: str
+    snapshot_id: int | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything up to the checkpoint is in the table."""
+        return self.phase in (Phase.LANDED, Phase.EMPTY)
+
+
+def choose_target(systems: Systems, job_id: str, checkpoint_id: int | None) -> Target:
+    """The checkpoint to wait for; with none given, the newest one that has completed now.
+
+    :raises InvalidValue: no checkpoint has completed yet and none was named.
+    """
+    started_at = next((job.started_at for job in systems.client.jobs() if job.job_id == job_id), 0)
+    if checkpoint_id is None:
+        newest = systems.client.checkpoints(job_id).newest_completed
+        if newest is None:
+            raise InvalidValue(
+                f"Job {job_id} has completed no checkpoint yet; wait for one, or name checkpoint_id."
+            )
+        checkpoint_id = newest.id
+    return Target(job_id, checkpoint_id, started_at)
+
+
+def look(systems: Systems, target: Target) -> Look:
+    """Look once at every sink; the answer is the worst of them."""
+    looks = [_look_at(systems, sink, target) for sink in gather_sinks(systems, target.job_id)]
+    if not looks:
+        raise InvalidValue(f"Job {systems.job.name!r} declares no sinks, so there is no table to wait for.")
+    return min(looks, key=lambda found: _WORST_FIRST.index(found.phase))
+
+
+def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
+    if found := _landed(sink, target):
+        return found
+    try:
+        stats = systems.client.checkpoints(target.job_id)
+    except JobNotFound:
+        return Look(
+            Phase.UNKNOWN,
+            f"the cluster no longer knows job {target.job_id}, and {sink.name} has no commit of "
+            f"checkpoint {target.checkpoint_id} or later",
+        )
+    newest = stats.newest_completed
+    if newest is None or newest.id < target.checkpoint_id:
+        return _not_completed(systems, target, newest.id if newest else None)
+    state = _read_newest(systems, target, stats)
+    if state.readable:
+        return _by_state(_read_again(systems, sink), target, state, newest.id)
+    return _by_files(systems, sink, target, newest.id, state.why_not)
+
+
+def _landed(sink: SinkFacts, target: Target) -> Look | None:
+    """A commit of this very run with an id >= N; the end-of-input id counts for the run that wrote it."""
+    for snapshot in sink.history.ancestors(sink.head_id):
+        commit = _commit_of_run(sink, snapshot, target)
+        if commit is None:
+            continue
+        if commit.committed_at < target.started_at:
+            return Look(
+                Phase.UNKNOWN,
+                f"job id {target.job_id} had committed to {sink.name} before this run started, so its "
+                "sink may take "
+                "new checkpoints for old ones; restart it under a fresh id",
+            )
+        if commit.checkpoint_id >= target.checkpoint_id:
+            return Look(
+                Phase.LANDED,
+                f"snapshot {snapshot.snapshot_id} holds checkpoint {commit.checkpoint_id}",
+                snapshot.snapshot_id,
+            )
+        # Ids of one run only grow: below this commit there is none that is newer.
+        return None
+    return None
+
+
+def _commit_of_run(sink: SinkFacts, snapshot: Snapshot, target: Target) -> Commit | None:
+    origin = sink.origin(snapshot)
+    if origin.job_id != target.job_id or not sink.fits_operator(origin):
+        return None
+    return sink.history.commit(snapshot)
+
+
+def _not_completed(systems: Systems, target: Target, newest: int | None) -> Look:
+    state = systems.client.status(target.job_id)
+    so_far = f"its newest completed one is {newest}" if newest is not None else "it has completed none"
+    if state.is_terminal:
+        return Look(
+            Phase.UNKNOWN,
+            f"job {target.job_id} is {state} and never completed checkpoint {target.checkpoint_id}: {so_far}",
+        )
+    return Look(
+        Phase.WAITING, f"checkpoint {target.checkpoint_id} of job {target.job_id} has not completed: {so_far}"
+    )
+
+
+def _read_newest(systems: Systems, target: Target, stats: CheckpointStats) -> State:
+    """The bytes of the newest completed checkpoint: what it does not hold any more has been committed."""
+    newest = stats.newest_completed
+    if newest is None or not newest.external_path:
+        return State(
+            Savepoint("file:/nowhere", target.checkpoint_id, target.job_id),
+            why_not="the checkpoint has no path",
+        )
+    savepoint = Savepoint(newest.external_path, newest.id, target.job_id, commit=CommitState.UNKNOWN)
+    return read_state(systems, savepoint)
+
+
+def _read_again(systems: Systems, sink: SinkFacts) -> SinkFacts:
+    """The table after the state was read: a commit between the two looks must not be missed."""
+    access = systems.table(sink.sink)
+    metadata = access.metadata()
+    history = History(metadata, access.read_metadata_file)
+    return SinkFacts(
+        sink.sink, metadata.uuid, metadata.head(sink.sink.branch), metadata, history, sink.operator_ids
+    )
+
+
+def _by_state(sink: SinkFacts, target: Target, state: State, newest: int) -> Look:
+    if found := _landed(sink, target):
+        return found
+    waiting = [entry for entry in state.entries or () if _waits(sink, entry, target)]
+    if not waiting:
+        return Look(
+            Phase.EMPTY,
+            f"nothing up to checkpoint {target.checkpoint_id} waits in the state of checkpoint {newest}, "
+            "so it held no rows",
+        )
+    rows = sum(entry.rows for entry in waiting)
+    return _not_committed(
+        sink, target, newest, f"{rows} rows of checkpoints up to {target.checkpoint_id} wait in the state"
+    )
+
+
+def _waits(sink: SinkFacts, entry: Entry, target: Target) -> bool:
+    fits = not sink.operator_ids or entry.operator_id in sink.operator_ids
+    # A v1 state carries entries under its own run's id, which is the target's or one that it was restored from.
+    return fits and entry.rows > 0 and entry.checkpoint_id <= target.checkpoint_id
+
+
+def _by_files(systems: Systems, sink: SinkFacts, target: Target, newest: int, why_not: str) -> Look:
+    try:
+        staged = staged_checkpoints(systems.table(sink.sink), target.job_id)
+    except (SavepointUnreadable, OSError) as error:
+        return Look(
+            Phase.UNKNOWN,
+            f"neither the state's bytes ({why_not}) nor the staged files of {sink.name} ({error}) could "
+            "be looked at",
+        )
+    again = _read_again(systems, sink)
+    if found := _landed(again, target):
+        return found
+    left = _up_to(staged, target.checkpoint_id)
+    if not left:
+        return Look(
+            Phase.EMPTY,
+            f"checkpoint {target.checkpoint_id} has completed and no staged file of it is left, so it "
+            "held no rows",
+        )
+    return _not_committed(
+        again,
+        target,
+        newest,
+        f"{len(left)} staged files of checkpoints up to {target.checkpoint_id} are left",
+    )
+
+
+def _up_to(staged: Iterable[int], checkpoint_id: int) -> list[int]:
+    return [found for found in staged if found <= checkpoint_id]
+
+
+def _not_committed(sink: SinkFacts, target: Target, newest: int, why: str) -> Look:
+    later = newest - target.checkpoint_id
+    if later >= STALLED_AFTER:
+        return Look(
+            Phase.STALLED,
+            f"{why}, and {later} later checkpoints of job {target.job_id} have completed without "
+            f"{sink.name} getting them: the sink does not commit",
+        )
+    return Look(Phase.WAITING, f"{why}; checkpoint {newest} is the newest completed one")

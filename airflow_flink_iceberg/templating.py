@@ -1,0 +1,87 @@
+"""How a ``job`` argument is rendered, and how other arguments refuse what a template left behind.
+
+Airflow renders nested objects in place, which fails on frozen values and leaks between tasks that share one. So a
+:class:`FlinkJob` is wrapped in an object whose ``resolve`` returns a rendered *copy*. A dict (from XCom or a file)
+is rendered by Airflow once and never again here: a second pass would evaluate other people's templates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.job import FlinkJob, SqlDeployment
+from airflow_flink_iceberg.model.values import Value, require_text
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_Value = TypeVar("_Value", bound=Value)
+
+
+class JobTemplate:
+    """A job whose strings may hold templates; ``resolve`` is what Airflow's templater looks for."""
+
+    def __init__(self, job: FlinkJob) -> None:
+        self.job = job
+
+    def __repr__(self) -> str:
+        return repr(self.job)
+
+    def resolve(self, context: Context) -> FlinkJob:
+        """Return a rendered copy; the original, which other tasks may share, stays as it is."""
+        task: Any = context["task"]
+        return FlinkJob.from_dict(task.render_template(self.job.to_dict(), context))
+
+
+def job_argument(job: Any) -> Any:
+    """What an operator keeps of its ``job`` argument until it is rendered."""
+    return JobTemplate(job) if isinstance(job, FlinkJob) else job
+
+
+def rendered_job(job: Any) -> FlinkJob:
+    """The job after rendering: a value, its dict, or its JSON.
+
+    :raises InvalidValue: anything else, such as what an empty template leaves behind.
+    """
+    if isinstance(job, JobTemplate):
+        return job.job
+    return value_argument("job", job, FlinkJob)
+
+
+def value_argument(name: str, given: Any, kind: type[_Value]) -> _Value:
+    """A value given as such, as its dict form, or as the JSON of it."""
+    if isinstance(given, kind):
+        return given
+    if isinstance(given, str):
+        try:
+            given = json.loads(require_text(name, given))
+        except json.JSONDecodeError as error:
+            raise InvalidValue(f"{name} is neither a {kind.KIND} nor its JSON: {given[:80]!r}.") from error
+    if not isinstance(given, Mapping):
+        raise InvalidValue(
+            f"{name} has to be a {kind.KIND}, its dict or its JSON, not {type(given).__name__}."
+        )
+    return kind.from_dict(given)
+
+
+def script_text(job: FlinkJob, task: Any, context: Context) -> str | None:
+    """The text of a SQL job's script file, from the DAG's template search path and rendered like any template."""
+    deployment = job.deployment
+    if not isinstance(deployment, SqlDeployment):
+        return None
+    if not deployment.script.endswith(".sql") or "\n" in deployment.script:
+        return deployment.script
+    from jinja2 import TemplateNotFound
+
+    environment = task.get_template_env(task.dag)
+    try:
+        template = environment.get_template(deployment.script)
+    except TemplateNotFound as error:
+        raise InvalidValue(
+            f"The script {deployment.script!r} of job {job.name!r} is not in the DAG's template search path."
+        ) from error
+    text: str = task.render_template(environment.loader.get_source(environment, template.name)[0], context)
+    return text

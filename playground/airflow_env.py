@@ -74,15 +74,21 @@ def _run(stack: Stack, arguments: list[str], *, timeout: float) -> Path:
         )
     if done.returncode:
         lines = log.read_text(errors="replace").splitlines()[-25:]
-        raise DagRunFailedError(f"`{' '.join(arguments)}` ended with {done.returncode}; the end of {log}:\n" + "\n".join(lines))
+        raise DagRunFailedError(
+            f"`{' '.join(arguments)}` ended with {done.returncode}; the end of {log}:\n" + "\n".join(lines)
+        )
     return log
 
 
 def _flink_connection(stack: Stack) -> str:
     host, _, port = stack.flink_url.removeprefix("http://").partition(":")
     extra = {"sql_gateway_url": stack.gateway_url}
-    return json.dumps({"conn_type": "flink", "host": host, "port": int(port), "schema": "http", "extra": extra})
+    return json.dumps(
+        {"conn_type": "flink", "host": host, "port": int(port), "schema": "http", "extra": extra}
+    )
 
 
 def _iceberg_connection(stack: Stack) -> str:
-    return json.dumps({"conn_type": "iceberg", "extra": {**stack.catalog_properties, "catalog_name": stack.catalog_name}})
+    return json.dumps(
+        {"conn_type": "iceberg", "extra": {**stack.catalog_properties, "catalog_name": stack.catalog_name}}
+    )

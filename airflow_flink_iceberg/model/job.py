@@ -56,9 +56,9 @@ class TableSink(Value):
     branch: str = "main"
     sink_uid: str | None = None
     iceberg_conn_id: str = "iceberg_default"
-    rows: Rows = Rows.UNKNOWN
-    offsets: Offsets = Offsets.UNKNOWN
-    other_writers: tuple[str, ...] = ()
+    rows: Rows | str = Rows.UNKNOWN
+    offsets: Offsets | str = Offsets.UNKNOWN
+    other_writers: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         require_text("TableSink table", self.table)
@@ -118,7 +118,7 @@ class JarDeployment(Value):
 
     jar: str
     entry_class: str | None = None
-    program_args: tuple[str, ...] = ()
+    program_args: Sequence[str] = ()
     parallelism: int | None = None
     upload: bool = False
 
@@ -140,13 +140,13 @@ class ExternalDeployment(Value):
 
     KIND: ClassVar[str] = "external_deployment"
 
-    stop: ExternalStop = ExternalStop.REST
+    stop: ExternalStop | str = ExternalStop.REST
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", _member(ExternalStop, "stop", self.stop))
 
     def __repr__(self) -> str:
-        return f"ExternalDeployment(stop={self.stop.value!r})"
+        return f"ExternalDeployment(stop={str(self.stop)!r})"
 
 
 Deployment = SqlDeployment | JarDeployment | ExternalDeployment
@@ -166,7 +166,7 @@ class FlinkJob(Value):
 
     name: str
     deployment: SqlDeployment | JarDeployment | ExternalDeployment = field(default_factory=ExternalDeployment)
-    sinks: tuple[TableSink, ...] = ()
+    sinks: Sequence[TableSink] = ()
     flink_conn_id: str = "flink_default"
     job_id: str | None = None
 

@@ -10,7 +10,7 @@ import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar, Self
 
@@ -87,7 +87,7 @@ def decode(hint: Any, data: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _decode_union(arguments, data)
-    if origin is tuple and isinstance(data, (list, tuple)):
+    if origin in (tuple, Sequence) and isinstance(data, (list, tuple)):
         return tuple(decode(arguments[0], item) for item in data)
     if isinstance(hint, type) and issubclass(hint, Value) and isinstance(data, Mapping):
         return hint.from_dict(data)

@@ -1,0 +1,18 @@
+"""One real stack for all end-to-end tests; each test has its own topic, table and job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from playground.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, Flink with 24 slots, the SQL Gateway and an Iceberg catalog."""
+    directory: Path = tmp_path_factory.mktemp("stack")
+    with Stack(directory, checkpoint_interval=1.0, slots=24) as running:
+        yield running

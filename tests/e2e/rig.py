@@ -1,0 +1,191 @@
+"""One job on the real stack, with its own topic and table, and a naive oracle that counts rows.
+
+The oracle is PyIceberg's plain scan and the broker's end offsets: nothing of the package under test is asked.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pyiceberg.catalog import load_catalog
+
+from airflow_flink_iceberg.flink.client import FlinkClient
+from airflow_flink_iceberg.model import FlinkJob, JarDeployment, SqlDeployment, TableSink
+from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
+from airflow_flink_iceberg.restart.systems import Systems
+from playground.jars import ENTRY_CLASS, orders_args, orders_jar
+from playground.orders import OrdersProducer, Produced, end_offsets
+from playground.product import open_client, open_systems
+from playground.rest import upload_jar
+from playground.sql import Sink, filtered_script, orders_script
+from playground.stack import Stack
+from playground.submit import run_jar, wait_until_running
+
+_numbers = itertools.count(1)
+RATE = 200.0
+
+
+@dataclass
+class Rig:
+    """A job under test; ``script`` is None for a jar."""
+
+    stack: Stack
+    job: FlinkJob
+    topic: str
+    script: str | None
+    producer: OrdersProducer
+    first_job_id: str
+    where: str | None = None
+    requests: list[tuple[float, str, str]] = field(default_factory=list)
+
+    @property
+    def table(self) -> str:
+        """The job's one table."""
+        return self.job.sinks[0].table
+
+    def client(self) -> FlinkClient:
+        """A client that notes every request it sends."""
+        client = open_client(self.stack)
+        return FlinkClient(
+            client.endpoint, on_request=lambda method, path: self.requests.append((time.time(), method, path))
+        )
+
+    def systems(self) -> Systems:
+        """Fresh systems, as every try of a task has."""
+        return open_systems(self.stack, self.job, self.script, self.client())
+
+    def steps(self) -> Steps:
+        """A record of a new request."""
+        return Steps(MemoryStore())
+
+    def iceberg(self) -> Any:
+        """The table through PyIceberg."""
+        return load_catalog(self.stack.catalog_name, **self.stack.catalog_properties).load_table(self.table)
+
+    def counts(self) -> Counter[tuple[int, int]]:
+        """How often each (partition, offset) is in the table."""
+        found = (
+            self.iceberg().scan(selected_fields=("kafka_partition", "kafka_offset")).to_arrow().to_pydict()
+        )
+        return Counter(zip(found["kafka_partition"], found["kafka_offset"], strict=True))
+
+    def row_count(self) -> int:
+        """Rows in the table, whatever their columns."""
+        return int(self.iceberg().scan().to_arrow().num_rows)
+
+    def damage(self, produced: Produced) -> tuple[int, int]:
+        """(lost, doubled) rows against what the broker holds."""
+        counts = self.counts()
+        wanted = {
+            (partition, offset) for partition, end in produced.partitions.items() for offset in range(end)
+        }
+        doubled = sum(times - 1 for times in counts.values())
+        assert set(counts) <= wanted, "the table holds records that the topic does not have"
+        return len(wanted - set(counts)), doubled
+
+    def rows_from(self, offsets: dict[str, int]) -> int:
+        """Rows at or above the given next offsets: what a source at these offsets would read again."""
+        counts = self.counts()
+        return sum(
+            times
+            for (partition, offset), times in counts.items()
+            if offset >= offsets[f"{self.topic}/{partition}"]
+        )
+
+    def wait_rows(self, more: int = 1, timeout: float = 60.0) -> int:
+        """Wait until the table has ``more`` rows than now."""
+        wanted = self._rows_or_none() + more
+        wait_until(lambda: self._rows_or_none() >= wanted, f"{more} more rows in {self.table}", timeout)
+        return self._rows_or_none()
+
+    def finish(self, timeout: float = 60.0) -> Produced:
+        """Stop the producer and wait until the table has caught up (in distinct rows)."""
+        produced = self.producer.stop()
+        wait_until(
+            lambda: len(self.counts()) >= produced.total, f"{produced.total} rows in {self.table}", timeout
+        )
+        return produced
+
+    def running(self) -> list[str]:
+        """Ids of all jobs of this name that have not ended."""
+        return [
+            job.job_id
+            for job in self.client().jobs()
+            if job.name == self.job.name and not job.state.is_terminal
+        ]
+
+    def end_offsets(self) -> dict[int, int]:
+        """The broker's own."""
+        return end_offsets(self.stack.kafka_bootstrap, self.topic)
+
+    def _rows_or_none(self) -> int:
+        try:
+            return self.row_count()
+        except Exception as error:
+            if "does not exist" not in str(error).lower():
+                raise
+            return 0
+
+
+@contextmanager
+def running_job(
+    stack: Stack,
+    *,
+    sink: Sink = "v2",
+    deployment: str = "sql",
+    filtered: bool = False,
+    rate: float = RATE,
+    **declared: Any,
+) -> Iterator[Rig]:
+    """A running job with a name, topic and table of its own; ended by its id afterwards."""
+    number = next(_numbers)
+    name, topic, table = f"job-{number}", f"topic-{number}", f"shop.table_{number}"
+    producer = OrdersProducer(stack.kafka_bootstrap, topic, rate=rate)
+    source = stack.source(topic)
+    sink_value = TableSink(table, sink_uid=name, **declared)
+    script: str | None = None
+    if deployment == "sql":
+        make = filtered_script if filtered else orders_script
+        script = make(stack.catalog, source, sink=sink, table=table, uid_suffix=name, job_name=name)
+        job = FlinkJob(name, deployment=SqlDeployment(script), sinks=[sink_value])
+        job_id = stack.submit(script)
+    else:
+        args = orders_args(stack.catalog, source, sink=sink, table=table, uid=name, job_name=name)
+        jar = orders_jar(stack.versions)
+        jar_id = upload_jar(stack.flink_url, jar)
+        job = FlinkJob(
+            name,
+            deployment=JarDeployment(jar_id, entry_class=ENTRY_CLASS, program_args=args),
+            sinks=[sink_value],
+        )
+        job_id = run_jar(stack.flink_url, jar, entry_class=ENTRY_CLASS, program_args=args)
+        wait_until_running(stack.flink_url, job_id)
+    rig = Rig(stack, job, topic, script, producer, job_id)
+    try:
+        yield rig
+    finally:
+        producer.stop()
+        client = rig.client()
+        for running in rig.running():
+            client.cancel(running)
+        wait_until(lambda: not rig.running(), f"the end of {name}", 30)
+
+
+def wait_until(is_true: Callable[[], bool], what: str, timeout: float, interval: float = 0.25) -> None:
+    """Wait for a condition, bounded."""
+    deadline = time.monotonic() + timeout
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(interval)
+
+
+def older(job: FlinkJob, **changes: Any) -> FlinkJob:
+    """The job with some fields changed."""
+    return replace(job, **changes)

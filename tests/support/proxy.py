@@ -1,0 +1,79 @@
+"""A real HTTP proxy between the code under test and a server: it can do something just before it hands on an answer.
+
+So a client can be killed after its request was carried out and before it knows.
+"""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_TIMEOUT = 60.0
+
+BeforeAnswer = Callable[[str, str, bytes], None]
+"""Called with method, path and body once the server has answered and before the client gets it."""
+
+
+@dataclass
+class Proxy:
+    """``url`` is where clients go; ``seen`` lists what was forwarded."""
+
+    url: str
+    seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+
+@contextmanager
+def proxy(target: str, before_answer: BeforeAnswer) -> Iterator[Proxy]:
+    """Forward everything to ``target`` (``http://host:port``)."""
+    opened = Proxy("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            opened.seen.append((self.command, self.path, body))
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() in ("content-type", "accept")
+            }
+            request = urllib.request.Request(
+                target + self.path, data=body or None, method=self.command, headers=headers
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+                    status, content = answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                status, content = error.code, error.read()
+            before_answer(self.command, self.path, body)
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:
+                self.close_connection = True
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _forward  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    opened.url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield opened
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)

@@ -28,7 +28,6 @@ class Check(Value):
     """
 
     KIND: ClassVar[str] = "check"
-    NEEDS_FLINK: ClassVar[bool] = False
 
     severity: Severity = Severity.ERROR
 
@@ -54,7 +53,6 @@ class RestoredState(Check):
     """See :func:`restored_state`."""
 
     KIND: ClassVar[str] = "restored_state"
-    NEEDS_FLINK: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -167,9 +165,14 @@ def kafka_offsets(
     )
 
 
-def default_checks() -> tuple[Check, ...]:
-    """All checks that need no knowledge of the table's columns."""
-    return (restored_state(), commit_continuity(), duplicate_files())
+def default_checks(*, with_restart: bool = True) -> tuple[Check, ...]:
+    """All checks that need no knowledge of the table's columns.
+
+    :param with_restart: whether a restart is verified; without one there is no state to compare, and
+        :func:`restored_state`, which could only be ``unknown``, is left out.
+    """
+    table_only = (commit_continuity(), duplicate_files())
+    return (restored_state(), *table_only) if with_restart else table_only
 
 
 CHECK_TYPES: Mapping[str, type[Check]] = {

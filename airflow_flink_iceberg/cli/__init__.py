@@ -1,0 +1,1 @@
+"""The command ``flink-iceberg``: the same use cases for a terminal and CI, without Airflow."""

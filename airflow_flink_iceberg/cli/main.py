@@ -1,0 +1,68 @@
+"""Entry point: reads the command line, runs one command, turns its outcome into an exit code.
+
+Commands import what they need when they run, so that ``--help`` and typing errors answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from airflow_flink_iceberg import __version__
+from airflow_flink_iceberg.cli import commits, savepoint, verify
+from airflow_flink_iceberg.cli.output import COULD_NOT_RUN, EXIT_CODES, USAGE, complain
+from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
+
+_COMMANDS = {"commits": commits, "verify": verify, "savepoint": savepoint}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 pass, 1 fail, 2 usage, 3 unknown, 4 could not run.
+
+    Answers go to standard output, everything else to standard error. Every command only reads.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except InvalidValue as error:
+        complain(str(error))
+        return USAGE
+    except FlinkIcebergError as error:
+        complain(str(error))
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more may be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        complain("Interrupted; nothing was changed.")
+    except Exception as error:  # noqa: BLE001 - said below
+        # Python's own exit code for an error is 1, which here means "the check failed".
+        complain(f"{type(error).__name__}: {error}")
+    return COULD_NOT_RUN
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flink-iceberg",
+        description="Prove what Flink has written to Iceberg tables.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flink-iceberg {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in _COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

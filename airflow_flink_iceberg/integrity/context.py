@@ -1,0 +1,147 @@
+"""What the checks of one run look at: one branch of one table at one snapshot, and what is known about its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.iceberg.history import History
+from airflow_flink_iceberg.iceberg.run_links import links_in_properties
+from airflow_flink_iceberg.integrity.lineage import Runs
+from airflow_flink_iceberg.model.commit import RunLink
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.restart import Restart
+from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.client import FlinkClient
+    from airflow_flink_iceberg.iceberg.catalog import TableAccess
+    from airflow_flink_iceberg.iceberg.metadata import TableMetadata
+
+_SOURCES = {"rest": 0, "state": 1, "table": 2, "given": 3}
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """One version of one branch; all checks of a run see the same snapshot, whatever is committed meanwhile.
+
+    :param head_snapshot_id: the branch's head that is judged; ``None``: an empty branch.
+    :param since_snapshot_id: judge what came after this snapshot; ``None``: everything.
+    :param restart: the restart that is verified, if one is.
+    :param restore_point: the restart's, or the one given as ``since``.
+    :param lineage: links "restored from" and ids of runs known to belong together.
+    :param flink: ``None`` when no cluster can be asked.
+    :param sink: what the author declared about this table, if anything.
+    """
+
+    access: TableAccess
+    branch: str
+    history: History
+    head_snapshot_id: int | None
+    since_snapshot_id: int | None = None
+    restart: Restart | None = None
+    restore_point: RestorePoint | None = None
+    lineage: frozenset[RunLink | str] = frozenset()
+    flink: FlinkClient | None = None
+    sink: TableSink | None = None
+
+    @property
+    def table(self) -> str:
+        """``namespace.name``."""
+        return self.access.identifier
+
+    @property
+    def position(self) -> SinkPosition | None:
+        """Where this table stood at the restore point."""
+        return self.restore_point.position(self.table, self.branch) if self.restore_point else None
+
+    @property
+    def runs(self) -> Runs:
+        """All runs known to belong together: the given lineage, the restore point's, and the restart itself."""
+        links: list[RunLink] = []
+        members = [item for item in self.lineage if isinstance(item, str)]
+        if self.restart:
+            members.append(self.restart.running_job.job_id)
+            links += _restart_link(self.restart)
+        if self.restore_point:
+            members.append(self.restore_point.savepoint.job_id)
+            links += self.restore_point.lineage
+        given = [item for item in self.lineage if isinstance(item, RunLink)]
+        # Should two sources contradict each other, the first one counts: always the same one.
+        links += sorted(
+            given, key=lambda link: (_SOURCES.get(link.source, 9), link.job_id, link.checkpoint_id)
+        )
+        return Runs(links, members)
+
+
+Since = Restart | RestorePoint | str | int | None
+"""A point in a table's history: a tag's name, a snapshot id, a restore point, or the one of a restart."""
+
+
+def open_context(
+    access: TableAccess,
+    *,
+    branch: str = "main",
+    since: Since = None,
+    restart: Restart | None = None,
+    lineage: Iterable[RunLink | str] = (),
+    flink: FlinkClient | None = None,
+    sink: TableSink | None = None,
+) -> CheckContext:
+    """Read the table's metadata once and fix what is judged.
+
+    :param since: a :class:`Restart` given here is also the restart that is verified, unless ``restart`` says another.
+    :param lineage: what is known beside the links that are recorded in the table itself, which are read here.
+    :raises BranchNotFound: no such branch.
+    :raises InvalidValue: ``since`` is no tag, branch or snapshot of this table, or a restore point of other tables.
+    :raises TableNotFound: the catalog has no such table.
+    """
+    metadata = access.metadata()
+    restart = restart or (since if isinstance(since, Restart) else None)
+    point = since.restore_point if isinstance(since, Restart) else since
+    restore_point = point if isinstance(point, RestorePoint) else (restart.restore_point if restart else None)
+    return CheckContext(
+        access=access,
+        branch=branch,
+        history=History(metadata, older=access.read_metadata_file),
+        head_snapshot_id=metadata.head(branch),
+        since_snapshot_id=_since(point, access.identifier, branch, metadata),
+        restart=restart,
+        restore_point=restore_point,
+        lineage=frozenset([*lineage, *links_in_properties(metadata.properties)]),
+        flink=flink,
+        sink=sink,
+    )
+
+
+def _since(
+    point: RestorePoint | str | int | None, table: str, branch: str, metadata: TableMetadata
+) -> int | None:
+    if point is None or isinstance(point, int):
+        return point
+    if isinstance(point, RestorePoint):
+        position = point.position(table, branch)
+        if position is None:
+            raise InvalidValue(
+                f"The restore point of savepoint {point.savepoint.path} does not know {table}@{branch}; it knows "
+                + (", ".join(f"{sink.table}@{sink.branch}" for sink in point.sinks) or "no table")
+                + ": declare the table as a sink of the job."
+            )
+        return position.snapshot_id
+    if point in metadata.refs:
+        return metadata.refs[point].snapshot_id
+    if point.isascii() and point.isdigit() and metadata.has(int(point)):
+        return int(point)
+    known = ", ".join(sorted(metadata.refs)[:10]) or "none yet"
+    raise InvalidValue(
+        f"Table {table} has no tag or snapshot {point!r} to start from; its refs are: {known}."
+    )
+
+
+def _restart_link(restart: Restart) -> list[RunLink]:
+    job, checkpoint_id = restart.running_job, restart.running_job.restored_checkpoint_id
+    if checkpoint_id is None:
+        return []
+    return [RunLink(job.job_id, restart.savepoint.job_id, checkpoint_id, source="rest")]

@@ -1,0 +1,1 @@
+"""What reads rows for the checks, and what computes on them."""

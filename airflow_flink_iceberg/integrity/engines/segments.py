@@ -1,0 +1,156 @@
+"""Ranges of offsets as arrays: found in rows, merged, and looked through for holes; all of it vectorised.
+
+Kafka sources write offsets in order, so nearly every row continues the one before it. Therefore the *breaks* are looked
+for first (one comparison a row), and only they are sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+_SHORT_RUN = 4
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Half-open ranges ``[start, end)`` of one partition each, whose offsets all occur ``times`` times.
+
+    Four arrays of one length; only what :func:`sweep` returns is disjoint and ordered.
+    """
+
+    partition: Ints
+    start: Ints
+    end: Ints
+    times: Ints
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+EMPTY = Segments(_NONE, _NONE, _NONE, _NONE)
+
+
+def runs_of(partitions: NDArray[Any], offsets: Ints) -> Segments:
+    """The runs of consecutive offsets in rows: equally long arrays, at least one row."""
+    breaks = _breaks(partitions, offsets)
+    if len(breaks) * _SHORT_RUN > len(offsets):
+        # Rows of several partitions alternate: bring each partition together first. A stable sort keeps their order,
+        # and numpy sorts small integers by radix, which costs less than one comparison sort of the offsets.
+        order = np.argsort(_small(partitions), kind="stable")
+        partitions, offsets = partitions[order], offsets[order]
+        breaks = _breaks(partitions, offsets)
+    first = np.concatenate(([0], breaks))
+    last = np.concatenate((breaks, [len(offsets)])) - 1
+    return Segments(
+        partition=partitions[first].astype(np.int64),
+        start=offsets[first],
+        end=offsets[last] + 1,
+        times=np.ones(len(first), dtype=np.int64),
+    )
+
+
+def _breaks(partitions: NDArray[Any], offsets: Ints) -> Ints:
+    broken = np.diff(offsets) != 1
+    broken |= partitions[1:] != partitions[:-1]
+    return np.flatnonzero(broken) + 1
+
+
+def _small(partitions: NDArray[Any]) -> NDArray[Any]:
+    low, high = int(partitions.min()), int(partitions.max())
+    if high - low < 2**8:
+        return (partitions - low).astype(np.uint8)
+    return (partitions - low).astype(np.uint16) if high - low < 2**16 else partitions
+
+
+def sweep(parts: list[Segments]) -> Segments:
+    """Merge segments that may overlap into disjoint ones, ordered by partition and offset."""
+    starts, ends = (np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "end"))
+    times = np.concatenate([part.times for part in parts])
+    partition = np.concatenate([part.partition for part in parts] * 2)
+    position, change = np.concatenate((starts, ends)), np.concatenate((times, -times))
+    order = np.lexsort((position, partition))
+    partition, position, change = partition[order], position[order], change[order]
+    is_new = np.ones(len(position), dtype=np.bool_)
+    is_new[1:] = (position[1:] != position[:-1]) | (partition[1:] != partition[:-1])
+    where = np.flatnonzero(is_new)
+    if not len(where):
+        return EMPTY
+    change = np.add.reduceat(change, where)
+    # Where one run ends and the next begins nothing changes: dropping these points joins the two.
+    kept = change != 0
+    partition, position = partition[where][kept], position[where][kept]
+    # Every partition's changes add up to 0, so one running sum serves them all.
+    times = np.cumsum(change[kept])
+    covered = np.flatnonzero(times > 0)
+    return Segments(partition[covered], position[covered], position[covered + 1], times[covered])
+
+
+def select(segments: Segments, mask: NDArray[np.bool_]) -> Segments:
+    """The segments that the mask marks."""
+    return Segments(segments.partition[mask], segments.start[mask], segments.end[mask], segments.times[mask])
+
+
+def holes(segments: Segments, first_offset: int | None, end_offsets: Mapping[int, int]) -> Segments:
+    """What lies between neighbours of one partition, before the expected start and up to the expected end.
+
+    :param segments: disjoint and ordered.
+    """
+    is_same = segments.partition[1:] == segments.partition[:-1]
+    starts = [segments.end[:-1][is_same]]
+    ends = [segments.start[1:][is_same]]
+    partitions = [segments.partition[1:][is_same]]
+    edges = _edge_gaps(segments, first_offset, end_offsets)
+    if edges:
+        extra = np.array(edges, dtype=np.int64)
+        partitions, starts, ends = [*partitions, extra[:, 0]], [*starts, extra[:, 1]], [*ends, extra[:, 2]]
+    partition, start, end = np.concatenate(partitions), np.concatenate(starts), np.concatenate(ends)
+    # Neighbours that touch differ in how often their offsets occur; there is no hole between them.
+    is_hole = end > start
+    found = Segments(partition, start, end, np.zeros(len(start), dtype=np.int64))
+    found = select(found, is_hole)
+    order = np.lexsort((found.start, found.partition))
+    return Segments(found.partition[order], found.start[order], found.end[order], found.times[order])
+
+
+def _edge_gaps(
+    segments: Segments, first_offset: int | None, end_offsets: Mapping[int, int]
+) -> list[tuple[int, int, int]]:
+    edges: list[tuple[int, int, int]] = []
+    bounds = bounds_of(segments)
+    for partition, (first, following) in bounds.items():
+        edges.append((partition, first if first_offset is None else first_offset, first))
+        edges.append((partition, following, end_offsets.get(partition, following)))
+    for partition, end in end_offsets.items():
+        if partition not in bounds:
+            edges.append((partition, first_offset or 0, end))
+    return edges
+
+
+def bounds_of(segments: Segments) -> dict[int, tuple[int, int]]:
+    """First offset and one above the last, by partition."""
+    if not len(segments):
+        return {}
+    heads = np.flatnonzero(np.concatenate(([True], segments.partition[1:] != segments.partition[:-1])))
+    tails = np.concatenate((heads[1:], [len(segments)])) - 1
+    return {
+        int(partition): (int(first), int(following))
+        for partition, first, following in zip(
+            segments.partition[heads], segments.start[heads], segments.end[tails], strict=True
+        )
+    }
+
+
+def sums_by(partition: Ints, values: Ints) -> dict[int, int]:
+    """Sums of ``values`` by partition."""
+    keys, places = np.unique(partition, return_inverse=True)
+    sums = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(sums, places, values)
+    return {int(key): int(total) for key, total in zip(keys, sums, strict=True)}

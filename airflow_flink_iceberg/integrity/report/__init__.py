@@ -1,0 +1,1 @@
+"""Reports for people and programs; importing this package imports none of the formats."""

@@ -1,0 +1,212 @@
+"""Judges whether the branch's chain of Flink's commits goes on from run to run, nothing twice and nothing replayed.
+
+Tier ``metadata``: snapshot summaries only, no file is opened beyond table metadata. Ids say nothing about rows inside
+a commit; :mod:`kafka_offsets` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from airflow_flink_iceberg.checks import CommitContinuity
+from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
+from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.continuity import Judge, Mark, short, spoken
+from airflow_flink_iceberg.integrity.results import Answer, counted, listed
+from airflow_flink_iceberg.model.commit import Commit
+from airflow_flink_iceberg.model.result import Outcome, worst
+from airflow_flink_iceberg.model.savepoint import CommitState
+
+EXPECTED = "ids rise, each run goes on where its state ended"
+
+
+@dataclass(frozen=True)
+class _Note:
+    outcome: Outcome
+    text: str
+
+
+@dataclass
+class _Chain:
+    """The chain oldest first, split at ``since``; snapshots whose stamps cannot be read are kept apart."""
+
+    before: list[Commit] = field(default_factory=list)
+    judged: list[Commit] = field(default_factory=list)
+    unreadable: list[Snapshot] = field(default_factory=list)
+    why_cut: str = ""
+
+
+def run(check: CommitContinuity, context: CheckContext) -> Answer:
+    """Walk the branch and judge its commits; the same snapshot always gives the same answer."""
+    broken = _broken_line(context)
+    if broken:
+        return Answer(broken.outcome, broken.text, EXPECTED, "the table's history is another one")
+    chain = _chain(context)
+    judge = Judge(context.runs, _other_writers(check, context))
+    judge.read(chain.before, judging=False)
+    judge.read(chain.judged)
+    judge.end()
+    landing = _landing(context, [*chain.before, *chain.judged])
+    notes = [_Note(mark.shape.outcome, _sentence(mark)) for mark in judge.marks]
+    notes += [landing] if landing else []
+    notes += _limits(context, chain)
+    return _answer(context, chain, judge.marks, sorted(notes, key=lambda note: note.outcome.rank))
+
+
+def _broken_line(context: CheckContext) -> _Note | None:
+    """Whether the branch is still the line that ``since`` was on."""
+    position, metadata = context.position, context.history.metadata
+    if position and position.table_uuid and position.table_uuid != metadata.uuid:
+        return _Note(
+            Outcome.FAIL,
+            f"{context.table} is another table than at the restore point: its uuid was {position.table_uuid} and is "
+            f"{metadata.uuid}; it was dropped and created again.",
+        )
+    if context.since_snapshot_id is None:
+        return None
+    is_ancestor = context.history.is_ancestor(context.since_snapshot_id, of=context.head_snapshot_id)
+    if is_ancestor is None:
+        return _Note(
+            Outcome.UNKNOWN,
+            f"Whether {context.branch} still descends from snapshot {context.since_snapshot_id} is not known: "
+            f"{context.history.walk(context.head_snapshot_id).why_cut}.",
+        )
+    if not is_ancestor:
+        return _Note(
+            Outcome.FAIL,
+            f"{context.branch} does not descend from snapshot {context.since_snapshot_id} any more: it was rolled "
+            "back or replaced, and what was committed in between is gone from it.",
+        )
+    return None
+
+
+def _chain(context: CheckContext) -> _Chain:
+    history, chain = context.history, _Chain()
+    judged = history.between(context.since_snapshot_id, context.head_snapshot_id)
+    # What lies below `since` is not judged; as far as it is known it says where each job had got to.
+    below = history.walk(context.since_snapshot_id) if context.since_snapshot_id is not None else Walk()
+    chain.why_cut = judged.why_cut
+    chain.before = _commits(context, below, [])
+    chain.judged = _commits(context, judged, chain.unreadable)
+    return chain
+
+
+def _commits(context: CheckContext, walk: Walk, unreadable: list[Snapshot]) -> list[Commit]:
+    commits = []
+    for snapshot in reversed(walk.snapshots):
+        commit = context.history.commit(snapshot)
+        if commit:
+            commits.append(commit)
+        elif _has_flink_stamps(context, snapshot):
+            unreadable.append(snapshot)
+    return commits
+
+
+def _has_flink_stamps(context: CheckContext, snapshot: Snapshot) -> bool:
+    origin = context.history.origin(snapshot)
+    return origin is None or origin.job_id is not None or bool(origin.stamp_error)
+
+
+def _other_writers(check: CommitContinuity, context: CheckContext) -> tuple[str, ...]:
+    return (*check.other_writers, *(context.sink.other_writers if context.sink else ()))
+
+
+def _landing(context: CheckContext, commits: list[Commit]) -> _Note | None:
+    """Whether the checkpoint of the restart's savepoint is in the table, as far as that is known."""
+    if context.restart is None:
+        return None
+    savepoint = context.restart.savepoint
+    what = f"checkpoint {savepoint.checkpoint_id} of job {short(savepoint.job_id)}, the restart's savepoint,"
+    if any(c.job_id == savepoint.job_id and c.checkpoint_id >= savepoint.checkpoint_id for c in commits):
+        return _Note(Outcome.PASS, f"{what} is in the table")
+    pending = context.position.pending_rows if context.position else None
+    if savepoint.commit is CommitState.DONE:
+        return _Note(Outcome.PASS, f"{what} held no rows: the stop says that the sinks had committed")
+    if pending == 0:
+        return _Note(Outcome.PASS, f"{what} held no rows by its bytes")
+    job_id = context.restart.running_job.job_id
+    first = next((commit for commit in commits if commit.job_id == job_id), None)
+    return _not_landed(what, pending, first)
+
+
+def _not_landed(what: str, pending: int | None, first: Commit | None) -> _Note:
+    """A restore commits what the state held before anything of its own, so a commit of the new run decides."""
+    if first is None:
+        return _Note(
+            Outcome.UNKNOWN, f"{what} has not landed yet; check again when the new run has committed"
+        )
+    if pending:
+        return _Note(
+            Outcome.FAIL,
+            f"{what} never landed although run {short(first.job_id)} has committed "
+            f"{spoken(first.checkpoint_id)} since: its {pending:,} rows are missing",
+        )
+    return _Note(
+        Outcome.UNKNOWN,
+        f"{what} has no commit of its own, and nothing says whether it held rows; count rows with kafka_offsets",
+    )
+
+
+def _limits(context: CheckContext, chain: _Chain) -> list[_Note]:
+    notes = []
+    if chain.why_cut:
+        notes.append(
+            _Note(Outcome.UNKNOWN, f"the history is cut, and what lies below is not known: {chain.why_cut}")
+        )
+    if chain.unreadable:
+        ids = ", ".join(str(snapshot.snapshot_id) for snapshot in chain.unreadable[:3])
+        notes.append(
+            _Note(
+                Outcome.UNKNOWN,
+                f"{counted(len(chain.unreadable), 'snapshot')} with Flink stamps that cannot be read ({ids})",
+            )
+        )
+    if not chain.judged and not chain.before and context.restart is None:
+        notes.append(
+            _Note(Outcome.UNKNOWN, "no snapshot of this branch was committed by Flink: nothing was proven")
+        )
+    return notes
+
+
+def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes: list[_Note]) -> Answer:
+    outcome = worst([Outcome.PASS, *(note.outcome for note in notes)])
+    jobs = list(dict.fromkeys(commit.job_id for commit in chain.judged))
+    summary = f"{counted(len(chain.judged), 'commit')} of {counted(len(jobs), 'job')} on {context.branch}"
+    if context.since_snapshot_id is not None:
+        summary += f" since snapshot {context.since_snapshot_id}"
+    return Answer(
+        outcome,
+        "; ".join([summary, *(note.text for note in notes[:8])]) + ".",
+        EXPECTED,
+        notes[0].text if notes and outcome is not Outcome.PASS else summary,
+        evidence={
+            "commits": len(chain.judged),
+            "jobs": listed(jobs),
+            "newest": [_short_form(commit) for commit in chain.judged[-20:]],
+            "marks": listed([_mark_dict(mark) for mark in marks]),
+            "cut": chain.why_cut or None,
+        },
+    )
+
+
+def _sentence(mark: Mark) -> str:
+    times = f" ({len(mark.snapshots)} times)" if len(mark.snapshots) > 1 else ""
+    rows = f", {counted(mark.rows, 'row')} concerned" if mark.rows else ""
+    return f"{mark.text}{times}{rows}"
+
+
+def _mark_dict(mark: Mark) -> dict[str, object]:
+    return {
+        "shape": mark.shape.value,
+        "outcome": mark.shape.outcome.value,
+        "job_id": mark.job_id,
+        "other_job_id": mark.other_job_id or None,
+        "rows": mark.rows,
+        "snapshots": listed([str(snapshot_id) for snapshot_id in mark.snapshots[:5]], len(mark.snapshots)),
+    }
+
+
+def _short_form(commit: Commit) -> str:
+    rows = "?" if commit.added_records is None else str(commit.added_records)
+    checkpoint = "MAX" if commit.is_end_of_input else str(commit.checkpoint_id)
+    return f"{short(commit.job_id)}:{checkpoint}+{rows}"

@@ -1,0 +1,181 @@
+"""Is every Kafka offset in the table exactly once? Answered by the rows themselves, so a loss and a doubling of equal
+size do not cancel, which counts and bounds cannot say.
+
+Tier ``rows``: two columns of every live file are read, one file at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_flink_iceberg.checks import KafkaOffsets
+from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, RowsUnreadable, read_offsets
+from airflow_flink_iceberg.integrity.engines.coverage import (
+    OffsetRange,
+    OffsetSummary,
+    PartitionOffsets,
+    TooManyRanges,
+)
+from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.job import Offsets
+from airflow_flink_iceberg.model.result import Outcome, worst
+
+_Note = tuple[Outcome, str]
+
+
+def run(check: KafkaOffsets, context: CheckContext) -> Answer:
+    """Read the offsets of all live rows; memory is bounded by one file, a retry reads again."""
+    columns = f"{check.partition_column}, {check.offset_column}"
+    expected = "each offset once, " + _expected(check)
+    if context.head_snapshot_id is None:
+        return _no_rows(check, expected, columns)
+    try:
+        rows = read_offsets(
+            context.access.load(), context.head_snapshot_id, check.partition_column, check.offset_column
+        )
+        summary = rows.coverage.summary(
+            first_offset=check.first_offset, end_offsets=check.end_offsets, cap=LISTED
+        )
+    except (InvalidValue, RowsUnreadable, TooManyRanges) as error:
+        return Answer(
+            Outcome.UNKNOWN, f"No row was proven: {error}", expected, "not readable", "rows", columns
+        )
+    if not rows.rows and not rows.problem_files:
+        return _no_rows(check, expected, columns)
+    notes = sorted(_notes(check, context, rows, summary), key=lambda note: note[0].rank)
+    outcome = worst([Outcome.PASS, *(note[0] for note in notes)])
+    says = _says(summary)
+    text = ". ".join([says, *(note[1] for note in notes)]) + "."
+    return Answer(
+        outcome, text, expected, notes[0][1] if notes else says, "rows", columns, _evidence(rows, summary)
+    )
+
+
+def _expected(check: KafkaOffsets) -> str:
+    start = "from the smallest" if check.first_offset is None else f"from {check.first_offset}"
+    if check.end_offsets is None:
+        return f"{start} on without a hole"
+    ends = ", ".join(f"{partition}: {end}" for partition, end in list(check.end_offsets.items())[:LISTED])
+    return f"{start} up to the topic's end ({ends})"
+
+
+def _no_rows(check: KafkaOffsets, expected: str, columns: str) -> Answer:
+    if check.end_offsets is not None and not any(check.end_offsets.values()):
+        return Answer(Outcome.PASS, "No rows, as in the topic.", expected, "no rows", "rows", columns)
+    if check.end_offsets:
+        count = sum(check.end_offsets.values()) - (check.first_offset or 0) * len(check.end_offsets)
+        outcome = Outcome.FAIL if check.offsets is Offsets.DENSE else Outcome.UNKNOWN
+        text = f"No rows, while the topic has {max(count, 0):,} offsets."
+        return Answer(outcome, text, expected, "no rows", "rows", columns)
+    return Answer(Outcome.UNKNOWN, "No rows: nothing was proven.", expected, "no rows", "rows", columns)
+
+
+def _notes(
+    check: KafkaOffsets, context: CheckContext, rows: OffsetRows, summary: OffsetSummary
+) -> Iterator[_Note]:
+    if summary.doubled:
+        where = (
+            f"{counted(summary.duplicate_ranges, 'range')} of doubled offsets: {_ranges(summary.duplicates)}"
+        )
+        yield Outcome.FAIL, f"{counted(summary.doubled, 'row')} too many, in {where}"
+    if summary.missing:
+        yield _missing(check, context, summary)
+    yield from _unreadable(rows)
+    if summary.beyond:
+        found = f"{summary.beyond:,} offsets lie at or above the topic's end"
+        yield (
+            Outcome.UNKNOWN,
+            f"{found}: the ends were read before these rows came, or the topic was created again",
+        )
+    if check.end_offsets is not None:
+        yield from _unexpected(check.end_offsets, summary.partitions)
+
+
+def _missing(check: KafkaOffsets, context: CheckContext, summary: OffsetSummary) -> _Note:
+    where = f"{counted(summary.gap_ranges, 'range')}: {_ranges(summary.gaps)}"
+    found = f"{counted(summary.missing, 'offset')} missing, in {where}"
+    declared = check.offsets
+    if declared is Offsets.UNKNOWN and context.sink:
+        declared = Offsets(context.sink.offsets)
+    if declared is Offsets.DENSE:
+        return Outcome.FAIL, f"{found}; the offsets are declared dense, so these rows are lost"
+    legal = "they may be legal (transactions, compaction, a filter, a topic whose start has expired)"
+    return Outcome.UNKNOWN, f'{found}; {legal}: declare offsets="dense", or first_offset, if they are not'
+
+
+def _unreadable(rows: OffsetRows) -> Iterator[_Note]:
+    if rows.problem_files:
+        first = rows.problems[0]
+        found = f"{rows.problem_files:,} of {counted(rows.files, 'data file')} could not be read in full"
+        outcome = Outcome.FAIL if rows.has_damage else Outcome.UNKNOWN
+        yield outcome, f"{found}, so rows are missing from these numbers: {first.path} {first.reason}"
+    if rows.invalid:
+        yield (
+            Outcome.FAIL,
+            f"{counted(rows.invalid, 'row')} with a negative or impossible partition or offset",
+        )
+    if rows.without_offset:
+        found = f"{counted(rows.without_offset, 'row')} without partition or offset (null)"
+        yield Outcome.UNKNOWN, f"{found}, so nothing is proven about them"
+
+
+def _unexpected(ends: object, partitions: tuple[PartitionOffsets, ...]) -> Iterator[_Note]:
+    known = set(ends) if isinstance(ends, dict) else set()
+    others = [partition.partition for partition in partitions if partition.partition not in known]
+    if others:
+        shown = ", ".join(map(str, others[:5]))
+        yield Outcome.UNKNOWN, f"{counted(len(others), 'partition')} with rows and no expected end: {shown}"
+
+
+def _says(summary: OffsetSummary) -> str:
+    rows = sum(partition.rows for partition in summary.partitions)
+    covered = [partition for partition in summary.partitions if partition.first is not None]
+    if not covered:
+        return "no readable offsets"
+    shown = ", ".join(f"{p.partition}: {p.first}..{(p.next or 0) - 1}" for p in covered[:LISTED])
+    more = f" and {len(covered) - LISTED} more" if len(covered) > LISTED else ""
+    word = "contiguous" if not summary.missing and not summary.doubled else "found"
+    return f"{counted(rows, 'row')}, offsets {word} in {counted(len(covered), 'partition')} ({shown}{more})"
+
+
+def _ranges(ranges: tuple[OffsetRange, ...]) -> str:
+    shown = ", ".join(
+        f"{item.partition}: {item.first}" + (f"..{item.last}" if item.last > item.first else "")
+        for item in ranges[:3]
+    )
+    return shown + (", ..." if len(ranges) > 3 else "")
+
+
+def _evidence(rows: OffsetRows, summary: OffsetSummary) -> dict[str, object]:
+    return {
+        "rows": rows.rows,
+        "files": rows.files,
+        "partitions": listed([_partition(partition) for partition in summary.partitions]),
+        "missing": summary.missing,
+        "gaps": listed([_range(item) for item in summary.gaps], summary.gap_ranges),
+        "doubled": summary.doubled,
+        "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
+        "without_offset": rows.without_offset,
+        "invalid": rows.invalid,
+        "unreadable_files": listed(
+            [{"path": problem.path, "reason": problem.reason} for problem in rows.problems],
+            rows.problem_files,
+        ),
+    }
+
+
+def _partition(partition: PartitionOffsets) -> dict[str, int | None]:
+    return {
+        "partition": partition.partition,
+        "rows": partition.rows,
+        "first": partition.first,
+        "next": partition.next,
+        "missing": partition.missing,
+        "doubled": partition.doubled,
+    }
+
+
+def _range(item: OffsetRange) -> dict[str, int]:
+    return {"partition": item.partition, "first": item.first, "last": item.last, "times": item.times}

@@ -1,0 +1,155 @@
+"""What the row proof of Kafka offsets costs, against merely decoding the two columns with PyArrow.
+
+Rows come as a Kafka source writes them: in runs of one partition, or, at worst, one row of each partition in turn. The
+issue's figure is for 50 million rows; ``ROWS_PROOF_ROWS`` sets the number, 10 million by default.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
+from airflow_flink_iceberg.integrity.engines.arrow import read_offsets
+from tests.bench.pairs import compared
+
+ROWS = int(os.environ.get("ROWS_PROOF_ROWS", "10000000"))
+SCHEMA = pa.schema([pa.field("kafka_partition", pa.int32()), pa.field("kafka_offset", pa.int64())])
+_FILES = 10
+_RUN = 500
+_MEMORY = """
+import sys
+from tests.bench.rows import memory_kb, open_access, prove
+access = open_access(sys.argv[1])
+access.load()
+before = memory_kb("VmRSS")
+prove(access)
+print((memory_kb("VmHWM") - before) / 1024)
+"""
+
+
+def run(runs: int) -> list[dict[str, Any]]:
+    """``rows_proof_vs_decode`` (in runs), the same with alternating partitions, and ``rows_proof_peak_memory``."""
+    with tempfile.TemporaryDirectory() as directory:
+        in_runs = Path(directory, "runs")
+        alternating = Path(directory, "alternating")
+        make_table(in_runs, 3, _RUN)
+        make_table(alternating, 16, 1)
+        return [
+            _ratio("rows_proof_vs_decode", in_runs, runs, 2.0, f"3 partitions, runs of {_RUN} rows"),
+            _ratio("rows_proof_vs_decode_alternating", alternating, runs, 4.5, "16 partitions row by row"),
+            _peak_memory(alternating),
+        ]
+
+
+def make_table(directory: Path, partitions: int, run_length: int) -> None:
+    """``shop.orders`` in a SQLite catalog, all offsets there once, in :data:`_FILES` files."""
+    directory.mkdir()
+    table = _catalog_access(directory, create=True)
+    per_file = ROWS // _FILES
+    for number in range(_FILES):
+        path = directory / f"{number}.parquet"
+        pq.write_table(_rows(per_file, partitions, run_length, number), path, compression="zstd")
+        table.add_files([f"file://{path}"], check_duplicate_files=False)
+
+
+def open_access(directory: str) -> TableAccess:
+    """The table made by :func:`make_table`."""
+    return TableAccess(CatalogConfig("bench", _properties(Path(directory))), "shop.orders")
+
+
+def memory_kb(name: str) -> int:
+    """``VmRSS`` (now) or ``VmHWM`` (peak) of this process; ``ru_maxrss`` would count the parent's memory as well."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{name}:"))
+
+
+def prove(access: TableAccess) -> None:
+    """The whole proof; the table is whole, so anything else is an error of the engine."""
+    table = access.load()
+    snapshot = table.current_snapshot()
+    if snapshot is None:
+        raise RuntimeError("the table is empty")
+    rows = read_offsets(table, snapshot.snapshot_id, "kafka_partition", "kafka_offset")
+    summary = rows.coverage.summary(first_offset=0)
+    if summary.missing or summary.doubled or rows.problem_files:
+        raise RuntimeError(f"the proof found {summary.missing} missing and {summary.doubled} doubled")
+
+
+def _ratio(name: str, directory: Path, runs: int, target: float, shape: str) -> dict[str, Any]:
+    access = open_access(str(directory))
+    files = sorted(directory.glob("*.parquet"))
+    entry = compared(
+        name,
+        runs,
+        lambda: prove(access),
+        lambda: [pq.read_table(file, columns=SCHEMA.names) for file in files],
+        target=target,
+        against=f"PyArrow decode of both columns, {ROWS:,} rows, {shape}",
+    )
+    # Here the proof is the dearer side: the ratio says how many times, and less is better.
+    return {
+        **entry,
+        "better": "lower",
+        "median_ms": {"decode": entry["median_ms"]["ours"], "proof": entry["median_ms"]["baseline"]},
+        "spread_ms": {"decode": entry["spread_ms"]["ours"], "proof": entry["spread_ms"]["baseline"]},
+    }
+
+
+def _peak_memory(directory: Path) -> dict[str, Any]:
+    """In a process of its own, above what it has after its imports and opening the table."""
+    printed = subprocess.run(
+        [sys.executable, "-c", _MEMORY, str(directory)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=600,
+    ).stdout
+    return {
+        "name": "rows_proof_peak_memory",
+        "value": round(float(printed), 1),
+        "target": 300,
+        "better": "lower",
+        "unit": "MB",
+        "against": f"the process after its imports, {ROWS:,} rows, 16 partitions row by row",
+        "runs": 1,
+    }
+
+
+def _rows(count: int, partitions: int, run_length: int, number: int) -> pa.Table:
+    """Rows ``number * count`` and on of a stream that gives each partition ``run_length`` rows in turn."""
+    place = np.arange(number * count, (number + 1) * count, dtype=np.int64)
+    turn, inside = place // run_length, place % run_length
+    offsets = turn // partitions * run_length + inside
+    return pa.table([(turn % partitions).astype(np.int32), offsets], schema=SCHEMA)
+
+
+def _properties(directory: Path) -> dict[str, str]:
+    return {
+        "type": "sql",
+        "uri": f"sqlite:///{directory}/catalog.db",
+        "warehouse": f"file://{directory}/warehouse",
+    }
+
+
+def _catalog_access(directory: Path, *, create: bool) -> Any:
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    catalog = SqlCatalog("bench", **_properties(directory))
+    if create:
+        catalog.create_namespace("shop")
+        catalog.create_table("shop.orders", schema=SCHEMA)
+    return catalog.load_table("shop.orders")
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(int(sys.argv[1]) if len(sys.argv) > 1 else 5), indent=1))

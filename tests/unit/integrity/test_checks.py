@@ -1,0 +1,108 @@
+"""Checks as values: comparable, round trips, text form, and refusals that say what is known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from airflow_flink_iceberg import checks
+from airflow_flink_iceberg.checks import check_from_dict, default_checks, kafka_offsets, parse
+from airflow_flink_iceberg.model import Offsets, Severity
+from airflow_flink_iceberg.model.errors import InvalidValue
+
+ALL = [
+    checks.restored_state(),
+    checks.commit_continuity(other_writers=["a" * 32], severity="warn"),
+    checks.duplicate_files(severity="info"),
+    kafka_offsets("p", "o", offsets="dense", first_offset=None, end_offsets={1: 3, 0: 100}),
+]
+
+
+@pytest.mark.parametrize("check", ALL, ids=lambda check: check.name)
+def test_a_check_survives_json_and_compares_by_content(check: checks.Check) -> None:
+    copy = check_from_dict(json.loads(json.dumps(check.to_dict())))
+    assert copy == check
+    assert hash(copy) == hash(check)
+    assert type(copy) is type(check)
+
+
+def test_checks_with_different_arguments_differ() -> None:
+    assert kafka_offsets("p", "o") != kafka_offsets("p", "o", first_offset=None)
+    assert checks.duplicate_files() != checks.duplicate_files(severity="warn")
+    assert len({checks.duplicate_files(), checks.restored_state(), checks.commit_continuity()}) == 3
+
+
+def test_text_form() -> None:
+    text = "kafka_offsets:partition_column=p, offset_column=o,offsets=dense,first_offset=none,"
+    text += "end_offsets=0:100/1:3,severity=warn"
+    assert parse(text) == (
+        kafka_offsets(
+            "p",
+            "o",
+            offsets=Offsets.DENSE,
+            first_offset=None,
+            end_offsets={0: 100, 1: 3},
+            severity=Severity.WARN,
+        ),
+    )
+    assert parse("default") == default_checks()
+    assert default_checks(with_restart=False) == default_checks()[1:]
+    assert parse("duplicate_files") == (checks.duplicate_files(),)
+    assert parse("commit_continuity:other_writers=aa/bb") == (
+        checks.commit_continuity(other_writers=("aa", "bb")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kafka_offset:partition_column=p", "no check 'kafka_offset'; known are default, commit_continuity"),
+        ("", "no check ''"),
+        ("kafka_offsets", "partition_column"),
+        ("kafka_offsets:partition_column=p", "offset_column"),
+        ("kafka_offsets:partition_column=p,offset_column=p", "name two columns"),
+        ("kafka_offsets:partition_column=p,offset_column=o,rows=1", "not key=value with a key of"),
+        ("kafka_offsets:partition_column=p,partition_column=q,offset_column=o", "not key=value"),
+        ("kafka_offsets:partition_column=p,offset_column=o,offsets=maybe", "dense, sparse, unknown"),
+        ("kafka_offsets:partition_column=p,offset_column=o,first_offset=-1", "whole number from 0"),
+        ("kafka_offsets:partition_column=p,offset_column=o,end_offsets=100", "partition:end"),
+        ("duplicate_files:severity=fatal", "error, warn, info"),
+        ("default:severity=warn", "takes no arguments"),
+    ],
+)
+def test_what_is_typed_wrong_is_refused_with_what_is_known(text: str, says: str) -> None:
+    with pytest.raises(InvalidValue, match=says):
+        parse(text)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="template found nothing"):
+        kafka_offsets("None", "o")
+    with pytest.raises(InvalidValue, match="list of strings"):
+        checks.commit_continuity(other_writers="abc")
+    with pytest.raises(InvalidValue, match="no check 'commit'"):
+        check_from_dict({"kind": "commit"})
+    with pytest.raises(InvalidValue, match="whole number"):
+        kafka_offsets("p", "o", end_offsets={0: True})
+
+
+def test_params_are_what_differs_from_the_defaults() -> None:
+    assert kafka_offsets("p", "o", end_offsets={0: 5}).params == {
+        "partition_column": "p", "offset_column": "o", "end_offsets": {"0": 5},
+    }  # fmt: skip
+    assert checks.duplicate_files(severity="warn").params == {}
+
+
+def test_importing_the_checks_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import airflow_flink_iceberg.checks; "
+        "print([n for n in sys.modules if n.split('.')[0] in "
+        "('pyiceberg','pyarrow','numpy','requests','msgspec','sqlalchemy','airflow')])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    assert printed.strip() == "[]"

@@ -1,0 +1,111 @@
+"""What every way of running a job has to offer: look, prepare, stop, launch.
+
+Nothing outside this folder assumes that a job is stopped or started by REST calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointSettings
+    from airflow_flink_iceberg.flink.states import JobState
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as its cluster shows it now.
+
+    :param all_tasks_running: a job can be RUNNING while a task still initialises, and then no savepoint can be taken.
+    :param slots: task slots that it occupies: a restart needs as many.
+    :param started_at: milliseconds since the epoch, by Flink's clock.
+    """
+
+    job_id: str
+    name: str
+    state: JobState
+    all_tasks_running: bool
+    checkpointing: CheckpointSettings
+    slots: int
+    started_at: int
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """One stop-with-savepoint; a repeat of the same request is the same operation in Flink."""
+
+    job_id: str
+    trigger_id: str
+    target_directory: str
+    format_type: str = "CANONICAL"
+
+
+class StopPhase(StrEnum):
+    """How far a stop is.
+
+    ``saved``: FINISHED with a savepoint and no failure cause, so the sinks have committed. ``uncommitted``: the
+    savepoint is complete but the job failed while stopping; this savepoint is the only right restore point and a
+    restore commits it. ``failed``: no savepoint, the job goes on. ``lost``: the cluster has forgotten the operation.
+    """
+
+    IN_PROGRESS = "in_progress"
+    SAVED = "saved"
+    UNCOMMITTED = "uncommitted"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class StopProgress:
+    """The answer to one poll of a stop.
+
+    :param job_state: ``None`` when the cluster does not know the job any more.
+    :param reason: Flink's own first sentence for a failure, trimmed.
+    """
+
+    phase: StopPhase
+    job_state: JobState | None
+    path: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class StartRequest:
+    """One start; the job id is ours, so that a repeat collides in Flink instead of doubling rows."""
+
+    job_id: str
+    savepoint_path: str | None
+    allow_non_restored_state: bool = False
+
+
+class Deployment(Protocol):
+    """How one job is looked at, prepared, stopped and launched."""
+
+    def look(self) -> JobView:
+        """Find the one job that is meant.
+
+        :raises JobNotFound: none. :raises JobAmbiguous: several; the message lists them.
+        """
+
+    def prepare(self) -> None:
+        """Do everything that a launch needs and that can be done while the old job runs; repeatable.
+
+        :raises InvalidValue: the script or jar cannot be launched. :raises GatewayFailed: a DDL statement failed.
+        """
+
+    def request_stop(self, request: StopRequest) -> None:
+        """Ask for the stop; a repeat with the same trigger id changes nothing."""
+
+    def poll_stop(self, request: StopRequest) -> StopProgress:
+        """Say how far the stop is; one cheap request while it is in progress."""
+
+    def launch(self, start: StartRequest) -> None:
+        """Submit the job; returns once Flink has accepted it.
+
+        :raises DuplicateJob: the job id has lived on this cluster. :raises JobFailed: refused at once, with Flink's reason.
+        """
+
+    def close(self) -> None:
+        """Let go of what :meth:`prepare` opened; never touches a job."""

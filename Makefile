@@ -48,7 +48,7 @@ demo: $(STAMP) need-java
 	$(call timed,demo,$(BIN)/python -m playground.demo)
 
 playground: $(STAMP) need-java
-	$(BIN)/python -m playground up .playground
+	$(BIN)/python -m playground up .playground --airflow
 
 lint: $(STAMP)
 	$(call timed,lint,bash scripts/lint $(BIN) $(CODE))

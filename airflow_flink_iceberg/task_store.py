@@ -32,7 +32,7 @@ class _Store:
         return self._store.get(key)
 
     def set(self, key: str, value: Any) -> None:
-        from airflow.sdk import NEVER_EXPIRE
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]  # loaded lazily
 
         self._store.set(key, value, retention=NEVER_EXPIRE)
 

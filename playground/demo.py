@@ -182,7 +182,7 @@ def _close(
 def _final_report(stack: Stack, produced: Produced) -> CheckReport:
     access = open_table(stack, TABLE)
     checks = [
-        *(check for check in default_checks() if not check.NEEDS_FLINK),
+        *default_checks(with_restart=False),
         kafka_offsets(
             "kafka_partition", "kafka_offset", offsets="dense", end_offsets=dict(produced.partitions)
         ),

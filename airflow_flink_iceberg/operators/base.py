@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_flink_iceberg.links import FlinkJobLink, push_job_link
@@ -31,7 +31,7 @@ class FlinkJobOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("job",)
-    operator_extra_links = (FlinkJobLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (FlinkJobLink(),)
     ui_color = "#e8f4fb"
 
     def __init__(

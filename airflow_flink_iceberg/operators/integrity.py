@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -34,7 +35,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     """
 
     template_fields: Sequence[str] = ("job", "since", "report_path")
-    operator_extra_links = ()
+    operator_extra_links: Collection[BaseOperatorLink] = ()
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.checks import check_from_dict, default_checks
 
         if self.checks is None:
-            return default_checks()
+            return default_checks(with_restart=self._restart() is not None)
         return tuple(check_from_dict(check) if isinstance(check, dict) else check for check in self.checks)
 
     def _write(self, report: CheckReport, restart: Restart | None) -> None:
@@ -132,12 +133,13 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
 def _merged(reports: Sequence[CheckReport]) -> CheckReport:
     """One report over all tables of the job; each result names its own table."""
+    from airflow_flink_iceberg.integrity.results import fit
     from airflow_flink_iceberg.model.result import CheckReport
 
     if len(reports) == 1:
         return reports[0]
     tables = ", ".join(report.table for report in reports)
-    results = tuple(result for report in reports for result in report.results)
+    results = fit([result for report in reports for result in report.results])
     return CheckReport(tables, None, results, created_at=max(report.created_at or 0 for report in reports))
 
 

@@ -19,6 +19,7 @@ from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.model.values import JOB_ID
 from airflow_flink_iceberg.restart.lineage import Lineage, retained_checkpoint
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
@@ -38,6 +39,9 @@ class SinkFacts:
     :param operator_ids: the ids that commits of this sink may be stamped with; empty: any, because the job declares
         one sink and no uid, and no commit of it was seen.
     :param recorded: its position in the restore point that is to be restored, where one was recorded.
+    :param shared: another sink of the job writes the same branch, so that only operator ids tell the two apart.
+    :param other_writers: job ids of the declared other writers; names have been looked up in the cluster.
+    :param uuid_before: with ``head_before``: the table as it was at the first look, before the stop.
     """
 
     sink: TableSink
@@ -47,6 +51,10 @@ class SinkFacts:
     history: History
     operator_ids: frozenset[str] = frozenset()
     recorded: SinkPosition | None = None
+    shared: bool = False
+    other_writers: frozenset[str] = frozenset()
+    uuid_before: str | None = None
+    head_before: int | None = None
 
     @property
     def name(self) -> str:
@@ -54,9 +62,16 @@ class SinkFacts:
         return f"{self.sink.table}@{self.sink.branch}"
 
     def fits_operator(self, snapshot: Snapshot) -> bool:
-        """Whether the operator id is this sink's; alone this never makes a snapshot own."""
+        """Whether the operator id is this sink's; alone this never makes a snapshot own.
+
+        The only sink of a branch owns all that a run wrote there: its operator id changes between runs (another uid,
+        another shape of the graph, v1 to v2), and rows under the old one are as doubled by a restore as any.
+        """
         return (
-            snapshot.operator_id is None or not self.operator_ids or snapshot.operator_id in self.operator_ids
+            not self.shared
+            or snapshot.operator_id is None
+            or not self.operator_ids
+            or snapshot.operator_id in self.operator_ids
         )
 
     def origin(self, snapshot: Snapshot) -> Snapshot:
@@ -71,7 +86,8 @@ class SinkFacts:
     def is_strange(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
         """Whether a Flink job wrote it that is neither a run of the tree nor a declared other writer."""
         job_id = self.origin(snapshot).job_id
-        return job_id is not None and job_id not in tree and job_id not in self.sink.other_writers
+        declared = self.other_writers.union(self.sink.other_writers)
+        return job_id is not None and job_id not in tree and job_id not in declared
 
 
 @dataclass(frozen=True)
@@ -89,10 +105,12 @@ class ClusterFacts:
     """What the cluster says of jobs; ``reachable`` false makes it all unknown.
 
     :param old_state: state of the run whose state is to be restored; ``None``: the cluster has forgotten it.
+    :param ended: ids that have lived on this cluster and would be refused as duplicates.
     """
 
     reachable: bool = True
     old_state: JobState | None = None
+    ended: frozenset[str] = frozenset()
     rivals: tuple[Rival, ...] = ()
     why_not: str = ""
 
@@ -168,11 +186,12 @@ def gather_cluster(
     """Look for the old job and for rivals, in one request."""
     try:
         jobs = systems.client.jobs()
+        old_state = _state_now(systems, next((job for job in jobs if job.job_id == old_job_id), None))
     except FlinkUnreachable as error:
         return ClusterFacts(reachable=False, why_not=str(error))
-    old = next((job for job in jobs if job.job_id == old_job_id), None)
     rivals = tuple(_rivals(jobs, systems.job.name, {old_job_id} | ours))
-    return ClusterFacts(old_state=old.state if old else None, rivals=rivals)
+    ended = frozenset(job.job_id for job in jobs if job.state.is_terminal)
+    return ClusterFacts(old_state=old_state, ended=ended, rivals=rivals)
 
 
 def refresh(systems: Systems, facts: Facts) -> Facts:
@@ -194,7 +213,19 @@ def _refreshed(systems: Systems, sink: SinkFacts) -> SinkFacts:
         head_id=metadata.head(sink.sink.branch),
         metadata=metadata,
         history=history,
+        uuid_before=sink.uuid_before or sink.table_uuid,
+        head_before=sink.head_before or sink.head_id,
     )
+
+
+def _state_now(systems: Systems, old: JobSummary | None) -> JobState | None:
+    """The old job's state; ``/jobs/overview`` lags ``/status`` by some ms, which must not look like a job alive."""
+    if old is None or old.state.is_terminal:
+        return old.state if old else None
+    try:
+        return systems.client.status(old.job_id)
+    except JobNotFound:
+        return None
 
 
 def _sink_facts(
@@ -211,7 +242,28 @@ def _sink_facts(
     recorded = restore_point.position(sink.table, sink.branch) if restore_point else None
     if recorded and recorded.operator_id:
         operators |= {recorded.operator_id}
-    return SinkFacts(sink, metadata.uuid, head, metadata, history, operators, recorded)
+    place = (sink.iceberg_conn_id, sink.table, sink.branch)
+    same = [s for s in systems.job.sinks if (s.iceberg_conn_id, s.table, s.branch) == place]
+    return SinkFacts(
+        sink,
+        metadata.uuid,
+        head,
+        metadata,
+        history,
+        operators,
+        recorded,
+        shared=len(same) > 1,
+        other_writers=_other_writers(systems, sink),
+    )
+
+
+def _other_writers(systems: Systems, sink: TableSink) -> frozenset[str]:
+    """The ids of the declared other writers; a restarted one has a new id, so a name stands for all its runs."""
+    names = {writer for writer in sink.other_writers if not JOB_ID.fullmatch(writer)}
+    if not names:
+        return frozenset(sink.other_writers)
+    found = {job.job_id for job in systems.client.jobs() if job.name in names}
+    return found.union(sink.other_writers)
 
 
 def _operators_of(history: History, head: int | None, job_id: str) -> frozenset[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from airflow_flink_iceberg.iceberg.history import Snapshot
+from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.state import Entry, State
@@ -59,9 +60,12 @@ def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
         return Unclear("no_state", "there is no state")
     if sink.recorded is not None:
         return Position(sink.recorded.snapshot_id, "recorded")
+    heads = _heads_to_search(facts, sink, state)
+    if isinstance(heads, Unclear):
+        return heads
     for run, limit in _path_of(facts, state):
         drained = state.drained and run == state.savepoint.job_id
-        if found := _newest_of(sink, run, limit, drained):
+        if found := _newest_over(sink, heads, run, limit, drained):
             return Position(found, "derived")
     if state.own_stop:
         # The job has just ended cleanly and wrote nothing since its start: whatever the table holds, this state
@@ -93,6 +97,50 @@ def _before_any_commit(sink: SinkFacts, state: State) -> Position | Unclear:
     )
 
 
+def _heads_to_search(facts: Facts, sink: SinkFacts, state: State) -> list[int | None] | Unclear:
+    """The head, and where the branch was before it was rolled back: what was taken away counts as this state's, too.
+
+    Without a record only the log of heads tells a rollback, which Iceberg keeps for ``main`` alone.
+    """
+    heads = [sink.head_id]
+    if sink.head_before is not None and sink.history.is_ancestor(sink.head_before, of=sink.head_id) is False:
+        heads.append(sink.head_before)
+    if state.own_stop:
+        # Its table was looked at before the stop, and that is the record.
+        return heads
+    path = {run for run, _ in _path_of(facts, state)}
+    if sink.sink.branch != MAIN:
+        return Unclear(
+            "lineage_cut",
+            f"the position of this state in {sink.name} was not recorded, and of other branches than main "
+            "Iceberg keeps no log that would show a rollback",
+        )
+    newest = next((s.snapshot_id for s in sink.history.ancestors(sink.head_id) if _by(sink, s, path)), None)
+    abandoned = sink.history.abandoned_own(
+        sink.head_id, lambda snapshot: _by(sink, snapshot, path), since=newest
+    )
+    if newest is not None and not abandoned.complete:
+        return Unclear("lineage_cut", f"a rollback of {sink.name} cannot be excluded: {abandoned.why_cut}")
+    return [*heads, *(snapshot.snapshot_id for snapshot in abandoned.snapshots)]
+
+
+def _by(sink: SinkFacts, snapshot: Snapshot, runs: set[str]) -> bool:
+    origin = sink.origin(snapshot)
+    return origin.job_id in runs and sink.fits_operator(origin)
+
+
+def _newest_over(
+    sink: SinkFacts, heads: Iterable[int | None], run: str, limit: int, drained: bool
+) -> int | None:
+    """The snapshot of the run with the highest id over several heads; of equals the one on the branch."""
+    best: tuple[int, int] | None = None
+    for head in heads:
+        found = _newest_of(sink, head, run, limit, drained)
+        if found is not None and (best is None or found[0] > best[0]):
+            best = found
+    return best[1] if best else None
+
+
 def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Unclear:
     """The restore gap of one sink, or why there is no number."""
     state = facts.state
@@ -106,6 +154,8 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
             f"the history of {sink.name} is cut between this state and now: "
             f"{since.why_cut or abandoned.why_cut}",
         )
+    if lost := _unknown_origin(sink, (*since.snapshots, *abandoned.snapshots)):
+        return lost
     if stranger := _unknown_writer(facts, sink, since.snapshots):
         return stranger
     own_since = _own_rows(facts, sink, since.snapshots)
@@ -148,30 +198,53 @@ def _path_of(facts: Facts, state: State) -> Iterable[tuple[str, int]]:
         run, limit = link.parent_job_id, link.checkpoint_id
 
 
-def _newest_of(sink: SinkFacts, run: str, limit: int, drained: bool) -> int | None:
-    if not sink.metadata.mentions(run) and sink.history.walk(sink.head_id, retained=True).complete:
+def _newest_of(
+    sink: SinkFacts, head: int | None, run: str, limit: int, drained: bool
+) -> tuple[int, int] | None:
+    """The checkpoint id and the snapshot of the run's newest commit up to ``limit`` below ``head``."""
+    if not sink.metadata.mentions(run) and sink.history.walk(head, retained=True).complete:
         return None
-    for snapshot in sink.history.ancestors(sink.head_id):
+    for snapshot in sink.history.ancestors(head):
         origin = sink.origin(snapshot)
         if origin.job_id != run or not sink.fits_operator(origin) or origin.checkpoint_id is None:
             continue
         if origin.checkpoint_id <= limit or (drained and origin.checkpoint_id == END_OF_INPUT):
-            return snapshot.snapshot_id
+            return origin.checkpoint_id, snapshot.snapshot_id
     return None
 
 
 def _own_rows(facts: Facts, sink: SinkFacts, snapshots: Iterable[Snapshot]) -> int | None:
-    total = 0
+    total, tree = 0, facts.tree
     for snapshot in snapshots:
-        if sink.is_own(snapshot, facts.tree):
+        if sink.is_own(snapshot, tree):
             if snapshot.added_records is None:
                 return None
             total += snapshot.added_records
     return total
 
 
+def strangers_beside(facts: Facts, sink: SinkFacts) -> Unclear | None:
+    """An undeclared Flink job that writes while the state's run does: after the stop nobody could tell their rows."""
+    run = facts.state.savepoint.job_id if facts.state else None
+    snapshots = sink.history.walk(sink.head_id).snapshots
+    own = [index for index, snapshot in enumerate(snapshots) if sink.origin(snapshot).job_id == run]
+    return _unknown_writer(facts, sink, snapshots[: own[-1]] if own else ())
+
+
+def _unknown_origin(sink: SinkFacts, snapshots: Iterable[Snapshot]) -> Unclear | None:
+    for snapshot in snapshots:
+        if sink.history.origin(snapshot) is None:
+            return Unclear(
+                "lineage_cut",
+                f"snapshot {snapshot.snapshot_id} of {sink.name} was cherry-picked from one that is gone, so "
+                "whose rows it holds is not known",
+            )
+    return None
+
+
 def _unknown_writer(facts: Facts, sink: SinkFacts, snapshots: Iterable[Snapshot]) -> Unclear | None:
-    strangers = [snapshot for snapshot in snapshots if sink.is_strange(snapshot, facts.tree)]
+    tree = facts.tree
+    strangers = [snapshot for snapshot in snapshots if sink.is_strange(snapshot, tree)]
     if not strangers:
         return None
     rows = sum(snapshot.added_records or 0 for snapshot in strangers)

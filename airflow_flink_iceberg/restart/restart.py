@@ -160,7 +160,10 @@ def _check_slots(systems: Systems, view: JobView) -> None:
 
 
 def _pin_before(systems: Systems, steps: Steps, facts: Facts, view: JobView, options: RestartOptions) -> None:
-    tag = tag_name(view.name, view.job_id, now_ms())
+    # A tag of an earlier try would stay behind under its own name.
+    earlier = str((steps.intent(Step.PIN) or {}).get("tag", ""))
+    is_ours = earlier.endswith(f".{view.job_id[:8]}")
+    tag = earlier if is_ours else tag_name(view.name, view.job_id, now_ms())
     steps.write({Step.PIN: {"intent": {"tag": tag}}})
     pin_heads(systems, facts.sinks, tag, options.pin_days)
 
@@ -208,7 +211,7 @@ def _positions(facts: Facts) -> list[SinkPosition]:
                 SinkPosition(
                     sink.sink.table,
                     sink.sink.branch,
-                    sink.table_uuid,
+                    sink.uuid_before or sink.table_uuid,
                     _operator_at(sink, position),
                     position.snapshot_id,
                     sink.head_id,

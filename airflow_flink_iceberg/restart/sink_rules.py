@@ -15,6 +15,7 @@ from airflow_flink_iceberg.restart.position import (
     find_position,
     pending_entries,
     restore_gap,
+    strangers_beside,
 )
 
 FileExists = Callable[[SinkFacts, str], bool | None]
@@ -39,9 +40,12 @@ def sink_findings(
         return
     yield from _pending(facts, sink, file_exists)
     yield from _drained(facts, sink)
-    # A running job commits between our two reads, so before a stop the gap is not asked for.
+    # A running job commits between our two reads, so before a stop the gap is not asked for; but who writes beside
+    # it is, because the stop would not change that the start has to be refused for it.
     if not facts.before_stop:
         yield from _gap(facts, sink, position, gaps)
+    elif stranger := strangers_beside(facts, sink):
+        yield _unclear(stranger)
 
 
 def _no_state(sink: SinkFacts) -> Iterator[Finding]:
@@ -67,13 +71,14 @@ def _no_state(sink: SinkFacts) -> Iterator[Finding]:
 
 
 def _table_replaced(sink: SinkFacts) -> Iterator[Finding]:
-    if sink.recorded and sink.recorded.table_uuid != sink.table_uuid:
+    known = sink.recorded.table_uuid if sink.recorded else sink.uuid_before
+    if known and known != sink.table_uuid:
         yield Finding(
             Verdict.WOULD_LOSE,
             Cause.TABLE_REPLACED,
-            f"{sink.name} is another table than at the savepoint: its uuid was {sink.recorded.table_uuid} "
+            f"{sink.name} is another table than at the savepoint: its uuid was {known} "
             f"and is {sink.table_uuid}.",
-            evidence={"recorded_uuid": sink.recorded.table_uuid, "uuid": sink.table_uuid},
+            evidence={"recorded_uuid": known, "uuid": sink.table_uuid},
             next_step="Register the old table again, or start anew from the first offset.",
         )
 
@@ -83,12 +88,11 @@ def _identity(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     state = facts.state
     if state is None or not sink.sink.sink_uid or not state.operator_uids:
         return
-    iceberg = [
-        uid
-        for uid in state.operator_uids
-        if uid.endswith("-committer") or ": Sink pre-commit aggregator: " in uid
-    ]
-    if not iceberg or set(iceberg) & set(sink_uids(sink.sink.sink_uid)):
+    declared = {uid for each in facts.sinks for uid in sink_uids(each.sink.sink_uid or "")}
+    found = {uid for uid in state.operator_uids if _is_sink_uid(uid)}
+    iceberg = sorted(found - declared)
+    # A state without this sink is none of its business if it fits the others: Flink starts a new sink empty.
+    if not iceberg or found & set(sink_uids(sink.sink.sink_uid)):
         return
     pending = sum(entry.rows for entry in pending_entries(facts, sink, sink.head_id, retained=True))
     if facts.allow_non_restored_state:
@@ -99,7 +103,7 @@ def _identity(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
                 f"{pending} rows wait in the state for a sink that the new job does not have (its uid is "
                 f"{iceberg[0]!r}).",
                 rows=pending,
-                evidence={"state_uids": sorted(iceberg)[:5]},
+                evidence={"state_uids": iceberg[:5]},
                 next_step="Restore them with the old uid first.",
             )
         return
@@ -108,9 +112,13 @@ def _identity(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
         Cause.STATE_UNMATCHED,
         f"The state belongs to the sink {iceberg[0]!r}, and the job declares sink_uid "
         f"{sink.sink.sink_uid!r}: Flink refuses the restore.",
-        evidence={"state_uids": sorted(iceberg)[:5]},
+        evidence={"state_uids": iceberg[:5]},
         next_step="Give the sink its old uid back.",
     )
+
+
+def _is_sink_uid(uid: str) -> bool:
+    return uid.endswith("-committer") or ": Sink pre-commit aggregator: " in uid
 
 
 def _pending(facts: Facts, sink: SinkFacts, file_exists: FileExists | None) -> Iterator[Finding]:

@@ -182,6 +182,9 @@ def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions)
     """
     job_id = start.request.job_id
     evidence = steps.section(Step.START).get("evidence")
+    if evidence and evidence.get("job_id") != job_id:
+        # Of an earlier attempt, which says nothing about this one.
+        evidence = None
     for count in ticks(f"The first checkpoint of job {job_id}", _CONFIRM_INTERVAL, options.timeout):
         stats = systems.client.checkpoints(job_id)
         if evidence is None and (evidence := _evidence(start, stats)):
@@ -220,6 +223,7 @@ def _evidence(start: Start, stats: CheckpointStats) -> dict[str, object] | None:
     )
     if ours:
         return {
+            "job_id": start.request.job_id,
             "restored_path": restored.path,
             "restored_id": restored.id,
             "restored_count": stats.restored_count,
@@ -308,14 +312,15 @@ def _launched(systems: Systems, steps: Steps, facts: Facts) -> Start | None:
 
 
 def _fresh_id(steps: Steps, facts: Facts, first: int) -> tuple[int, str]:
-    """The first attempt from ``first`` on whose id no table has seen."""
+    """The first attempt from ``first`` on whose id no table has seen and no ended job of the cluster had."""
     for attempt in range(first, first + _MAX_ATTEMPTS):
         job_id = _job_id(steps, facts, attempt)
-        if not any(sink.metadata.mentions(job_id) for sink in facts.sinks):
+        seen = any(sink.metadata.mentions(job_id) for sink in facts.sinks)
+        if not seen and job_id not in facts.cluster.ended:
             return attempt, job_id
     raise InvalidValue(
-        f"{_MAX_ATTEMPTS} job ids for this state are in the tables' history already; it was started too "
-        "often."
+        f"{_MAX_ATTEMPTS} job ids for this state are known to the cluster or the tables' history already; it "
+        "was started too often."
     )
 
 

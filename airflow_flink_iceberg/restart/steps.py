@@ -157,6 +157,12 @@ class Steps:
         """Begin anew in memory; the next write replaces the record. Ids stay unique: the epoch is part of them."""
         self._record = {}
 
+    def drop(self, step: Step, what: str) -> None:
+        """Forget one part of a step in memory; the next write makes it lasting."""
+        steps = self._record.get("steps", {})
+        section = {key: item for key, item in steps.get(step.value, {}).items() if key != what}
+        self._record = {**self._record, "steps": {**steps, step.value: section}}
+
     def write(self, changes: Mapping[Step, Mapping[str, Any]]) -> None:
         """Merge ``{"intent": ...}`` or ``{"outcome": ...}`` into the steps, in one write.
 

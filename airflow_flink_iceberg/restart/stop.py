@@ -81,11 +81,15 @@ def settle_request(systems: Systems, steps: Steps) -> None:
     if recorded_request(steps) and steps.outcome(Step.STOP) is None:
         return
     try:
-        systems.deployment.look()
+        ended = systems.deployment.look().state.is_terminal
     except JobNotFound:
-        log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
+        ended = True
+    if not ended:
+        steps.forget()
         return
-    steps.forget()
+    log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
+    # What was started before the clear runs no more, so it is not what this request is answered with.
+    steps.drop(Step.START, "outcome")
 
 
 def recorded_savepoint(steps: Steps) -> Savepoint | None:

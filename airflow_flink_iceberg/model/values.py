@@ -51,7 +51,7 @@ class Value:
                 f"This {cls.KIND} has version {data.get('version')!r}, newer than {cls.VERSION}: "
                 "upgrade airflow-flink-iceberg on this worker."
             )
-        hints = _hints(cls)
+        hints = _hints(typing.cast("type", cls))
         given = {key: value for key, value in data.items() if key not in ("kind", "version")}
         if unknown := sorted(given.keys() - hints.keys()):
             raise InvalidValue(

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from airflow_flink_iceberg.flink.deployments.base import Deployment, StopRequest
 from airflow_flink_iceberg.model.decision import Verdict
 from airflow_flink_iceberg.model.savepoint import CommitState
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
@@ -64,8 +65,9 @@ def test_a_restart_goes_through_a_failing_commit(stack: Stack) -> None:
     """In one task: the stop ends uncommitted, the restore commits, the pin moves to what it committed."""
     with running_job(stack, sink="v2") as rig:
         rig.wait_rows(200)
-        breaker = _Breaker(rig)
-        done = restart(breaker.systems(), rig.steps(), RestartOptions())
+        systems = rig.systems()
+        systems.deployment = breaker = _Breaking(rig, systems.deployment)
+        done = restart(systems, rig.steps(), RestartOptions())
         assert breaker.was_used
         # Settled: the restore has committed what was pending, under the old job's id.
         assert done.savepoint.commit is CommitState.DONE
@@ -76,26 +78,18 @@ def test_a_restart_goes_through_a_failing_commit(stack: Stack) -> None:
         assert rig.damage(produced) == (0, 0)
 
 
-class _Breaker:
-    """Refuses commits from the moment the stop is sent until the job has failed."""
+class _Breaking:
+    """The job's own deployment, whose stop is sent while the catalog refuses commits, until the job has failed."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, inner: Deployment) -> None:
         self._rig = rig
-        self._refusing = refused_commits(rig.stack, rig.table)
+        self._inner = inner
         self.was_used = False
+        self.look, self.prepare, self.poll_stop = inner.look, inner.prepare, inner.poll_stop
+        self.launch, self.close = inner.launch, inner.close
 
-    def systems(self):  # type: ignore[no-untyped-def]
-        """Systems whose deployment brackets the stop."""
-        systems = self._rig.systems()
-        deployment = systems.deployment
-        request_stop = deployment.request_stop
-
-        def refuse_then_stop(request) -> None:  # type: ignore[no-untyped-def]
-            self._refusing.__enter__()
-            request_stop(request)
+    def request_stop(self, request: StopRequest) -> None:
+        with refused_commits(self._rig.stack, self._rig.table):
+            self._inner.request_stop(request)
             wait_until(lambda: not self._rig.running(), "the failing job", 30)
-            self._refusing.__exit__(None, None, None)
-            self.was_used = True
-
-        deployment.request_stop = refuse_then_stop
-        return systems
+        self.was_used = True

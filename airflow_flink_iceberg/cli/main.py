@@ -11,17 +11,28 @@ import sys
 from collections.abc import Sequence
 
 from airflow_flink_iceberg import __version__
-from airflow_flink_iceberg.cli import commits, savepoint, verify
+from airflow_flink_iceberg.cli import commits, guard, ledger, restart, rollback, savepoint, staged, verify
 from airflow_flink_iceberg.cli.output import COULD_NOT_RUN, EXIT_CODES, USAGE, complain
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 
-_COMMANDS = {"commits": commits, "verify": verify, "savepoint": savepoint}
+_COMMANDS = {
+    "commits": commits,
+    "verify": verify,
+    "savepoint": savepoint,
+    "guard": guard,
+    "restart": restart,
+    "rollback": rollback,
+    "staged": staged,
+    "ledger": ledger,
+}
+_INTERRUPTED = "Interrupted; nothing was changed."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 pass, 1 fail, 2 usage, 3 unknown, 4 could not run.
 
-    Answers go to standard output, everything else to standard error. Every command only reads.
+    Answers go to standard output, everything else to standard error. Commands that change
+    something say so in their help.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -35,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has gone; nothing more may be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        complain("Interrupted; nothing was changed.")
+        complain(options.interrupted)
     except Exception as error:  # noqa: BLE001 - said below
         # Python's own exit code for an error is 1, which here means "the check failed".
         complain(f"{type(error).__name__}: {error}")
@@ -45,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flink-iceberg",
-        description="Prove what Flink has written to Iceberg tables.",
+        description="Restart Flink jobs that write Iceberg tables, and prove what they have written.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, interrupted=getattr(command, "INTERRUPTED", _INTERRUPTED))
     return parser
 
 

@@ -79,7 +79,7 @@ def test_a_whole_table_passes(lake: Lake, run: Run) -> None:
     )
     assert (run.code, found["outcome"], found["table"]) == (0, "pass", "shop.orders")
     assert [item["name"] for item in found["results"]] == [
-        "commit_continuity", "duplicate_files", "kafka_offsets",
+        "commit_continuity", "duplicate_files", "row_arithmetic", "files_exist", "kafka_offsets",
     ]  # fmt: skip
     assert CheckReport.from_dict(found).to_dict() == found
 
@@ -151,7 +151,7 @@ def test_a_restart_is_verified_against_flink_and_a_report_is_written(
         )  # fmt: skip
     assert run.code == 0, found
     assert [item["name"] for item in found["results"]] == [
-        "restored_state", "commit_continuity", "duplicate_files",
+        "restored_state", "commit_continuity", "duplicate_files", "row_arithmetic", "files_exist",
     ]  # fmt: skip
     assert {path.name for path in out.iterdir()} == {"report.html", "report.json"}
 

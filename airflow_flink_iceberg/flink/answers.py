@@ -159,6 +159,27 @@ class JobDetails:
 
 
 @dataclass(frozen=True)
+class ExecutionSettings:
+    """``/jobs/:id/config``, without the user's own parameters, which may be secrets.
+
+    :param restart_strategy: in Flink's words; ``None``: the job has none of its own, the cluster's holds.
+    """
+
+    restart_strategy: str | None
+    parallelism: int | None
+
+    @classmethod
+    def parse(cls, fields: Fields) -> Self:
+        """Read the answer."""
+        settings = fields.optional_child("execution-config")
+        if settings is None:
+            return cls(None, None)
+        described = one_line(settings.optional_text("restart-strategy") or "")
+        is_own = bool(described) and "cluster level default" not in described.lower()
+        return cls(described if is_own else None, settings.optional_integer("job-parallelism"))
+
+
+@dataclass(frozen=True)
 class SubtaskTimes:
     """When one task of a vertex entered each state that it has been in."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_flink_iceberg.flink.answers import (
     ClusterFeatures,
     ClusterOverview,
+    ExecutionSettings,
     Jar,
     JobDetails,
     JobException,
@@ -105,6 +106,10 @@ class FlinkClient:
         """How the job takes checkpoints."""
         path = _path(job_id, "/checkpoints/config")
         return CheckpointSettings.parse(self._http.get(path), path)
+
+    def execution_settings(self, job_id: str) -> ExecutionSettings:
+        """How the job restarts by itself."""
+        return ExecutionSettings.parse(self._job(job_id, "/config"))
 
     def exceptions(self, job_id: str) -> tuple[JobException, ...]:
         """Failures of the job, newest first, up to 3 s old; each message is short and redacted."""

@@ -14,7 +14,7 @@ def operator_id(uid: str) -> str:
 
 
 def sink_operator_ids(sink_uid: str) -> frozenset[str]:
-    """What a sink with this ``uidPrefix`` or ``uid-suffix`` may stamp: v1's committer, v2's aggregator, the dynamic sink's."""
+    """What a v1, a v2 and a dynamic sink with this ``uidPrefix`` or ``uid-suffix`` stamp."""
     return frozenset(operator_id(uid) for uid in sink_uids(sink_uid))
 
 

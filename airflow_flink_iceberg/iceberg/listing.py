@@ -28,7 +28,7 @@ def staged_checkpoints(access: TableAccess, job_id: str) -> list[int]:
     location = (
         metadata.properties.get("flink.manifests.location")
         or metadata.properties.get("write.metadata.path")
-        or f"{metadata.location}/metadata"
+        or f"{metadata.location.rstrip('/')}/metadata"
     )
     found = []
     for name in _names(access, location):
@@ -46,7 +46,10 @@ def _names(access: TableAccess, location: str) -> list[str]:
     if not isinstance(io, PyArrowFileIO):
         raise SavepointUnreadable(f"{type(io).__name__} cannot list files; use PyIceberg's PyArrowFileIO")
     scheme, netloc, path = PyArrowFileIO.parse_location(location, io.properties)
-    listed = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
+    # An object store has no empty directories; on a file system a missing one may be a disk that this worker cannot
+    # see, and then nothing may be concluded from it.
+    selector = FileSelector(path, allow_not_found=scheme != "file")
+    listed = io.fs_by_scheme(scheme, netloc).get_file_info(selector)
     if len(listed) > _MAX_FILES:
         raise SavepointUnreadable(f"{location} holds more than {_MAX_FILES} files")
     return [info.base_name for info in listed]

@@ -18,6 +18,8 @@ from airflow_flink_iceberg.iceberg.snapshots import Link, Snapshot, decode_link,
 from airflow_flink_iceberg.model.errors import BranchNotFound, MetadataUnreadable
 
 MAIN = "main"
+_CHUNK = 1000
+"""Snapshots searched at once: one by one costs ten times as much, all at once doubles the memory."""
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
@@ -89,6 +91,7 @@ class TableMetadata:
         self._positions: dict[int, int] = {}
         self._links: dict[int, Link] = {}
         self._unindexed = len(self._snapshots)
+        self._mentioned: dict[str, bool] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -145,9 +148,15 @@ class TableMetadata:
         return self._position(snapshot_id) is not None
 
     def mentions(self, text: str) -> bool:
-        """Whether any retained snapshot's JSON contains ``text``; false is certain, and nothing is decoded."""
-        needle = text.encode()
-        return any(needle in bytes(snapshot) for snapshot in self._snapshots)
+        """Whether any retained snapshot's JSON contains ``text``; false is certain, and nothing is decoded.
+
+        Asked again and again for the same run while a job is down, so an answer is kept.
+        """
+        if text not in self._mentioned:
+            needle, starts = text.encode(), range(0, len(self._snapshots), _CHUNK)
+            chunks = (b"".join(self._snapshots[start : start + _CHUNK]) for start in starts)
+            self._mentioned[text] = any(needle in chunk for chunk in chunks)
+        return self._mentioned[text]
 
     def snapshots(self) -> Iterator[Snapshot]:
         """All snapshots in file order, decoded one by one."""

@@ -13,13 +13,15 @@ from airflow_flink_iceberg.model.job import (
     SqlDeployment,
     TableSink,
 )
+from airflow_flink_iceberg.model.recovery import Recovery
 from airflow_flink_iceberg.model.restart import Restart, RunningJob, TimelineEvent
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.result import CheckReport, CheckResult, Outcome, Severity
+from airflow_flink_iceberg.model.rollback import Rollback
 from airflow_flink_iceberg.model.savepoint import CommitState, IdSource, Savepoint
 
 __all__ = [
     "Cause", "CheckReport", "CheckResult", "Commit", "CommitState", "Decision", "ExternalDeployment", "Finding",
-    "FlinkJob", "IdSource", "JarDeployment", "Offsets", "Outcome", "Restart", "RestorePoint", "Rows", "RunLink",
+    "FlinkJob", "IdSource", "JarDeployment", "Offsets", "Outcome", "Recovery", "Restart", "RestorePoint", "Rollback", "Rows", "RunLink",
     "RunningJob", "Savepoint", "Severity", "SinkPosition", "SqlDeployment", "TableSink", "TimelineEvent", "Verdict",
 ]  # fmt: skip

@@ -19,6 +19,7 @@
     │   ├── NoFreeSlots
     │   ├── JobFailed                ended or keeps failing instead of running
     │   ├── RestoreMismatch          RUNNING, but not from our state
+    │   ├── DoublingNow              resumed from a state older than the table: rows are being doubled
     │   └── GatewayFailed            a statement in the SQL Gateway
     ├── IcebergError
     │   ├── CatalogUnreachable       a retry may help
@@ -131,6 +132,10 @@ class RestoreMismatch(FlinkError):
     """The job runs, but Flink says that it was restored from another state than ours, or from none."""
 
 
+class DoublingNow(FlinkError):
+    """The job has resumed by itself from a state older than the table, and writes rows again that are there."""
+
+
 class GatewayFailed(FlinkError):
     """A statement failed in the SQL Gateway."""
 
@@ -176,7 +181,12 @@ class WaitTimeout(FlinkIcebergError, TimeoutError):
 
 
 class Superseded(FlinkIcebergError):
-    """Our record could not be written: a newer try of this task owns it. Nothing was touched after that."""
+    """Our record could not be written: a newer try of this task owns it. Nothing was touched after that.
+
+    Or the store itself failed, which cannot be told apart from here; of a try that was replaced nobody asks the result.
+    """
+
+    retryable = True
 
 
 class RestartRefused(FlinkIcebergError):
@@ -185,6 +195,9 @@ class RestartRefused(FlinkIcebergError):
     def __init__(self, message: str, decision: Decision) -> None:
         super().__init__(message)
         self.decision = decision
+        # What only a silent cluster kept from being decided may be decided at the next try.
+        unsafe = [finding for finding in decision.findings if finding.verdict != "SAFE"]
+        self.retryable = bool(unsafe) and all(finding.cause == "cluster_unreachable" for finding in unsafe)
 
 
 class IntegrityFailed(FlinkIcebergError):

@@ -11,7 +11,13 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from airflow_flink_iceberg.model.errors import InvalidValue
-from airflow_flink_iceberg.model.values import Value, require_job_id, require_scalars, require_text
+from airflow_flink_iceberg.model.values import (
+    Value,
+    require_job_id,
+    require_scalars,
+    require_script,
+    require_text,
+)
 
 
 class Rows(StrEnum):
@@ -94,7 +100,7 @@ class SqlDeployment(Value):
     properties: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_text("SqlDeployment script", self.script)
+        require_script("SqlDeployment script", self.script)
         require_scalars("SqlDeployment properties", self.properties)
         object.__setattr__(self, "properties", dict(self.properties))
 
@@ -175,7 +181,7 @@ class FlinkJob(Value):
         require_text("FlinkJob flink_conn_id", self.flink_conn_id)
         if not isinstance(self.deployment, SqlDeployment | JarDeployment | ExternalDeployment):
             raise InvalidValue(
-                f"FlinkJob {self.name!r}: deployment has to be a deployment value, not {self.deployment!r}."
+                f"FlinkJob {self.name!r}: deployment has to be a deployment value, not {type(self.deployment).__name__}."
             )
         if isinstance(self.sinks, TableSink) or not all(isinstance(sink, TableSink) for sink in self.sinks):
             raise InvalidValue(f"FlinkJob {self.name!r}: sinks has to be a list of TableSink values.")

@@ -19,6 +19,7 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 Scalar = str | int | float | bool
 """What a leaf of a value may be."""
 
+_SHOWN = 80
 JOB_ID = re.compile(r"[0-9a-f]{32}")
 # What Airflow renders when a template finds nothing, or when an object was interpolated into a string.
 _RENDERED_NOTHING = {"", "None", "none", "null", "NULL"}
@@ -121,27 +122,56 @@ def _decode_enum(hint: type[Enum], data: Any) -> Any:
 
 
 def require_text(what: str, value: Any) -> str:
-    """Return a string that says something.
+    """Return a string that says something; an error shows no more of it than its beginning.
 
     :raises InvalidValue: not a string, empty, ``'None'``, or the Python repr of an object: what a template leaves
         behind when it found nothing.
     """
+    text = _require_string(what, value)
+    if _says_nothing(text):
+        raise InvalidValue(
+            f"{what} is {shown(text)}: a template found nothing, or an object was put into a string."
+        )
+    return text
+
+
+def require_script(what: str, value: Any) -> str:
+    """Return a script that says something; an error shows nothing of it, because it may hold passwords.
+
+    :raises InvalidValue: as for :func:`require_text`.
+    """
+    text = _require_string(what, value)
+    if _says_nothing(text):
+        raise InvalidValue(
+            f"{what} of {len(text)} characters holds what a template leaves behind: it found nothing, or an object "
+            "was put into a string."
+        )
+    return text
+
+
+def shown(value: Any) -> str:
+    """How a message shows a value: its repr, at most 80 characters of it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _require_string(what: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidValue(
             f"{what} has to be a string, not {type(value).__name__}; a task's output belongs into the "
             "dict form of the value."
         )
-    if value.strip() in _RENDERED_NOTHING or _PYTHON_REPR.search(value):
-        raise InvalidValue(
-            f"{what} is {value!r}: a template found nothing, or an object was put into a string."
-        )
     return value
+
+
+def _says_nothing(text: str) -> bool:
+    return text.strip() in _RENDERED_NOTHING or _PYTHON_REPR.search(text) is not None
 
 
 def require_job_id(what: str, value: Any) -> str:
     """Return a Flink job or operator id: 32 lower-case hex characters."""
     if not isinstance(value, str) or not JOB_ID.fullmatch(value):
-        raise InvalidValue(f"{what} has to be 32 lower-case hex characters, not {value!r}.")
+        raise InvalidValue(f"{what} has to be 32 lower-case hex characters, not {shown(value)}.")
     return value
 
 

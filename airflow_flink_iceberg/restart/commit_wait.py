@@ -9,25 +9,27 @@ left, and the table read *again* has no commit. Whatever cannot be looked at is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS, CheckpointStatus
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.listing import staged_checkpoints
-from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable
+from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable, WaitTimeout
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts, gather_sinks
 from airflow_flink_iceberg.restart.state import Entry, State, read_state
-from airflow_flink_iceberg.restart.systems import Systems
+from airflow_flink_iceberg.restart.systems import Systems, ticks
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointEntry, CheckpointStats
     from airflow_flink_iceberg.iceberg.snapshots import Snapshot
     from airflow_flink_iceberg.model.commit import Commit
 
 STALLED_AFTER = 3
 """So many later checkpoints may complete while rows of N are still not committed; a healthy sink needs one."""
+_CATCH_INTERVAL = 0.25
 
 
 class Phase(StrEnum):
@@ -47,8 +49,9 @@ _WORST_FIRST = (Phase.STALLED, Phase.UNKNOWN, Phase.WAITING, Phase.EMPTY, Phase.
 class Target:
     """Which checkpoint of which run is waited for.
 
-    :param started_at: when the run started, in ms by Flink's clock: a commit from before it belongs to an earlier life
-        of the same id (apache/iceberg#18098).
+    :param started_at: when the run started, in ms by Flink's clock: a commit from before it may belong to an earlier
+        life of the same id (apache/iceberg#18098). A JobManager failover begins it anew, and clocks differ, so the
+        time alone never condemns a run.
     """
 
     job_id: str
@@ -77,13 +80,23 @@ def choose_target(systems: Systems, job_id: str, checkpoint_id: int | None) -> T
     """
     started_at = next((job.started_at for job in systems.client.jobs() if job.job_id == job_id), 0)
     if checkpoint_id is None:
-        newest = systems.client.checkpoints(job_id).newest_completed
+        newest = _newest(systems.client.checkpoints(job_id))
         if newest is None:
             raise InvalidValue(
                 f"Job {job_id} has completed no checkpoint yet; wait for one, or name checkpoint_id."
             )
         checkpoint_id = newest.id
     return Target(job_id, checkpoint_id, started_at)
+
+
+def _newest(stats: CheckpointStats) -> CheckpointEntry | None:
+    """The newest completed checkpoint, also one whose files are gone by now.
+
+    Flink marks a checkpoint as discarded in the very answer that it keeps cached, while its successor is not in there
+    yet: without the discarded ones a healthy job would seem to have completed none.
+    """
+    completed = (entry for entry in stats.entries() if entry.status is CheckpointStatus.COMPLETED)
+    return next(completed, None)
 
 
 def look(systems: Systems, target: Target) -> Look:
@@ -95,7 +108,7 @@ def look(systems: Systems, target: Target) -> Look:
 
 
 def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
-    if found := _landed(sink, target):
+    if found := _landed(systems, sink, target):
         return found
     try:
         stats = systems.client.checkpoints(target.job_id)
@@ -105,22 +118,25 @@ def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
             f"the cluster no longer knows job {target.job_id}, and {sink.name} has no commit of "
             f"checkpoint {target.checkpoint_id} or later",
         )
-    newest = stats.newest_completed
+    newest = _newest(stats)
     if newest is None or newest.id < target.checkpoint_id:
         return _not_completed(systems, target, newest.id if newest else None)
-    state = _read_newest(systems, target, stats)
+    state = _read_checkpoint(systems, target, newest)
     if state.readable:
-        return _by_state(_read_again(systems, sink), target, state, newest.id)
-    return _by_files(systems, sink, target, newest.id, state.why_not)
+        return _by_state(systems, sink, target, state)
+    found = _by_files(systems, sink, target, newest.id, state.why_not)
+    if found.phase is Phase.UNKNOWN and (caught := _catch_next(systems, target, newest)):
+        return _by_state(systems, sink, target, caught)
+    return found
 
 
-def _landed(sink: SinkFacts, target: Target) -> Look | None:
+def _landed(systems: Systems, sink: SinkFacts, target: Target) -> Look | None:
     """A commit of this very run with an id >= N; the end-of-input id counts for the run that wrote it."""
     for snapshot in sink.history.ancestors(sink.head_id):
         commit = _commit_of_run(sink, snapshot, target)
         if commit is None:
             continue
-        if commit.committed_at < target.started_at:
+        if commit.committed_at < target.started_at and _is_of_an_earlier_life(systems, commit, target):
             return Look(
                 Phase.UNKNOWN,
                 f"job id {target.job_id} had committed to {sink.name} before this run started, so its "
@@ -136,6 +152,31 @@ def _landed(sink: SinkFacts, target: Target) -> Look | None:
         # Ids of one run only grow: below this commit there is none that is newer.
         return None
     return None
+
+
+def _is_of_an_earlier_life(systems: Systems, commit: Commit, target: Target) -> bool:
+    """Whether a commit that seems older than the run cannot be the run's own.
+
+    A run that was restored, also by itself after a JobManager failover, goes on with the ids of its state, so only a
+    commit above all of them is not its own. One that began with nothing has none from before.
+    """
+    try:
+        for _ in ticks("Flink's list of checkpoints", _CATCH_INTERVAL, CACHE_SECONDS):
+            stats = systems.client.checkpoints(target.job_id)
+            if stats.restored is None and stats.restored_count == 0:
+                return True
+            if commit.checkpoint_id <= _newest_id(stats):
+                return False
+    except (JobNotFound, WaitTimeout):
+        pass
+    return True
+
+
+def _newest_id(stats: CheckpointStats) -> int:
+    """The newest id that the run is known to have reached; a failover empties Flink's list."""
+    newest = _newest(stats)
+    restored = stats.restored.id if stats.restored else -1
+    return max(restored, newest.id if newest else -1)
 
 
 def _commit_of_run(sink: SinkFacts, snapshot: Snapshot, target: Target) -> Commit | None:
@@ -158,16 +199,33 @@ def _not_completed(systems: Systems, target: Target, newest: int | None) -> Look
     )
 
 
-def _read_newest(systems: Systems, target: Target, stats: CheckpointStats) -> State:
+def _read_checkpoint(systems: Systems, target: Target, newest: CheckpointEntry) -> State:
     """The bytes of the newest completed checkpoint: what it does not hold any more has been committed."""
-    newest = stats.newest_completed
-    if newest is None or not newest.external_path:
+    if not newest.external_path:
         return State(
-            Savepoint("file:/nowhere", target.checkpoint_id, target.job_id),
-            why_not="the checkpoint has no path",
+            Savepoint("file:/nowhere", newest.id, target.job_id), why_not="the checkpoint has no path"
         )
     savepoint = Savepoint(newest.external_path, newest.id, target.job_id, commit=CommitState.UNKNOWN)
     return read_state(systems, savepoint)
+
+
+def _catch_next(systems: Systems, target: Target, gone: CheckpointEntry) -> State | None:
+    """The next checkpoint's bytes, read as soon as Flink tells of it; ``None``: they cannot be read either.
+
+    Flink deletes a checkpoint when the next one completes, and tells of that up to 3 s later: with short intervals
+    what it calls the newest is often gone.
+    """
+    if systems.state_files is None:
+        return None
+    try:
+        for _ in ticks("the next checkpoint", _CATCH_INTERVAL, CACHE_SECONDS):
+            newest = _newest(systems.client.checkpoints(target.job_id))
+            if newest is not None and newest.id > gone.id:
+                state = _read_checkpoint(systems, target, newest)
+                return state if state.readable else None
+    except WaitTimeout:
+        pass
+    return None
 
 
 def _read_again(systems: Systems, sink: SinkFacts) -> SinkFacts:
@@ -175,15 +233,25 @@ def _read_again(systems: Systems, sink: SinkFacts) -> SinkFacts:
     access = systems.table(sink.sink)
     metadata = access.metadata()
     history = History(metadata, access.read_metadata_file)
-    return SinkFacts(
-        sink.sink, metadata.uuid, metadata.head(sink.sink.branch), metadata, history, sink.operator_ids
+    return replace(
+        sink,
+        table_uuid=metadata.uuid,
+        head_id=metadata.head(sink.sink.branch),
+        metadata=metadata,
+        history=history,
     )
 
 
-def _by_state(sink: SinkFacts, target: Target, state: State, newest: int) -> Look:
-    if found := _landed(sink, target):
+def _by_state(systems: Systems, before: SinkFacts, target: Target, state: State) -> Look:
+    sink, newest = _read_again(systems, before), state.savepoint.checkpoint_id
+    if found := _landed(systems, sink, target):
         return found
-    waiting = [entry for entry in state.entries or () if _waits(sink, entry, target)]
+    others = _claimed_by_others(systems, sink, target)
+    waiting = [
+        entry
+        for entry in state.entries or ()
+        if entry.operator_id not in others and _waits(sink, entry, target)
+    ]
     if not waiting:
         return Look(
             Phase.EMPTY,
@@ -196,10 +264,24 @@ def _by_state(sink: SinkFacts, target: Target, state: State, newest: int) -> Loo
     )
 
 
+def _claimed_by_others(systems: Systems, sink: SinkFacts, target: Target) -> frozenset[str]:
+    """The operators that are another sink's of the job and not this one's.
+
+    What no sink claims counts for each: a v1 sink through SQL ignores its uid, so before its first commit its
+    operator is nobody's, and leaving its rows out would pass a sink that commits nothing.
+    """
+    if len(systems.job.sinks) == 1:
+        return frozenset()
+    others = (other for other in gather_sinks(systems, target.job_id) if other.sink != sink.sink)
+    return frozenset().union(*(other.operator_ids for other in others)) - sink.operator_ids
+
+
 def _waits(sink: SinkFacts, entry: Entry, target: Target) -> bool:
-    fits = not sink.operator_ids or entry.operator_id in sink.operator_ids
-    # A v1 state carries entries under its own run's id, which is the target's or one that it was restored from.
-    return fits and entry.rows > 0 and entry.checkpoint_id <= target.checkpoint_id
+    if not entry.rows or entry.checkpoint_id > target.checkpoint_id:
+        return False
+    # A state carries entries under the id of the run that staged them: the target, or one it was restored from.
+    committed = sink.history.committed(entry.job_id, entry.operator_id, sink.head_id) if entry.job_id else -1
+    return committed < entry.checkpoint_id
 
 
 def _by_files(systems: Systems, sink: SinkFacts, target: Target, newest: int, why_not: str) -> Look:
@@ -212,7 +294,7 @@ def _by_files(systems: Systems, sink: SinkFacts, target: Target, newest: int, wh
             "be looked at",
         )
     again = _read_again(systems, sink)
-    if found := _landed(again, target):
+    if found := _landed(systems, again, target):
         return found
     left = _up_to(staged, target.checkpoint_id)
     if not left:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.flink.paths import same_path
-from airflow_flink_iceberg.flink.states import JobState
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
@@ -20,6 +19,12 @@ from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.values import JOB_ID
+from airflow_flink_iceberg.restart.cluster_facts import (
+    ClusterFacts,
+    Rival,
+    gather_cluster,
+    look_at_others,
+)
 from airflow_flink_iceberg.restart.lineage import Lineage, retained_checkpoint
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
@@ -27,6 +32,19 @@ from airflow_flink_iceberg.restart.systems import Systems
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import JobSummary
     from airflow_flink_iceberg.iceberg.metadata import TableMetadata
+
+__all__ = [
+    "ClusterFacts",
+    "Facts",
+    "Rival",
+    "SinkFacts",
+    "gather_cluster",
+    "gather_lineage",
+    "gather_sinks",
+    "link_of_running",
+    "link_unknown_writers",
+    "refresh",
+]
 
 _MAX_ASKED = 20
 """How many unknown writers are looked up in the cluster before the rest stays unknown."""
@@ -91,31 +109,6 @@ class SinkFacts:
 
 
 @dataclass(frozen=True)
-class Rival:
-    """A job that must not run beside ours."""
-
-    job_id: str
-    name: str
-    state: JobState
-    why: str
-
-
-@dataclass(frozen=True)
-class ClusterFacts:
-    """What the cluster says of jobs; ``reachable`` false makes it all unknown.
-
-    :param old_state: state of the run whose state is to be restored; ``None``: the cluster has forgotten it.
-    :param ended: ids that have lived on this cluster and would be refused as duplicates.
-    """
-
-    reachable: bool = True
-    old_state: JobState | None = None
-    ended: frozenset[str] = frozenset()
-    rivals: tuple[Rival, ...] = ()
-    why_not: str = ""
-
-
-@dataclass(frozen=True)
 class Facts:
     """Everything a decision rests on.
 
@@ -166,7 +159,12 @@ def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> Ru
 
 
 def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
-    """Ask the cluster about Flink jobs in the tables that no link explains yet; costs nothing when there are none."""
+    """Ask the cluster about jobs that nothing explains yet; costs nothing when there are none.
+
+    These are Flink jobs in the tables without a link, and jobs of other names that run and were not there at the last
+    look: who runs from the same state or writes the same tables becomes a rival.
+    """
+    facts = _with_rivals(systems, facts)
     if facts.state is None:
         return facts
     links: list[RunLink] = []
@@ -180,26 +178,26 @@ def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
     return replace(facts, lineage=facts.lineage.with_links(links)) if links else facts
 
 
-def gather_cluster(
-    systems: Systems, old_job_id: str | None, ours: frozenset[str] = frozenset()
-) -> ClusterFacts:
-    """Look for the old job and for rivals, in one request."""
-    try:
-        jobs = systems.client.jobs()
-        old_state = _state_now(systems, next((job for job in jobs if job.job_id == old_job_id), None))
-    except FlinkUnreachable as error:
-        return ClusterFacts(reachable=False, why_not=str(error))
-    rivals = tuple(_rivals(jobs, systems.job.name, {old_job_id} | ours))
-    ended = frozenset(job.job_id for job in jobs if job.state.is_terminal)
-    return ClusterFacts(old_state=old_state, ended=ended, rivals=rivals)
-
-
 def refresh(systems: Systems, facts: Facts) -> Facts:
     """The same facts about the tables and jobs as they are now; unchanged tables cost one pointer read each."""
     sinks = tuple(_refreshed(systems, sink) for sink in facts.sinks)
     old = facts.state.savepoint.job_id if facts.state else None
     ours = frozenset({facts.new_job_id} if facts.new_job_id else ())
-    return replace(facts, sinks=sinks, cluster=gather_cluster(systems, old, ours))
+    cluster = replace(gather_cluster(systems, old, ours), seen=facts.cluster.seen)
+    return replace(facts, sinks=sinks, cluster=cluster)
+
+
+def _with_rivals(systems: Systems, facts: Facts) -> Facts:
+    def writes(job: JobSummary) -> bool:
+        return any(
+            sink.metadata.mentions(job.job_id)
+            and not {job.job_id, job.name} & sink.other_writers.union(sink.sink.other_writers)
+            for sink in facts.sinks
+        )
+
+    path = facts.state.savepoint.path if facts.state else None
+    cluster = look_at_others(systems, facts.cluster, path, writes)
+    return facts if cluster is facts.cluster else replace(facts, cluster=cluster)
 
 
 def _refreshed(systems: Systems, sink: SinkFacts) -> SinkFacts:
@@ -216,16 +214,6 @@ def _refreshed(systems: Systems, sink: SinkFacts) -> SinkFacts:
         uuid_before=sink.uuid_before or sink.table_uuid,
         head_before=sink.head_before or sink.head_id,
     )
-
-
-def _state_now(systems: Systems, old: JobSummary | None) -> JobState | None:
-    """The old job's state; ``/jobs/overview`` lags ``/status`` by some ms, which must not look like a job alive."""
-    if old is None or old.state.is_terminal:
-        return old.state if old else None
-    try:
-        return systems.client.status(old.job_id)
-    except JobNotFound:
-        return None
 
 
 def _sink_facts(
@@ -262,7 +250,7 @@ def _other_writers(systems: Systems, sink: TableSink) -> frozenset[str]:
     names = {writer for writer in sink.other_writers if not JOB_ID.fullmatch(writer)}
     if not names:
         return frozenset(sink.other_writers)
-    found = {job.job_id for job in systems.client.jobs() if job.name in names}
+    found = frozenset(job.job_id for job in systems.client.jobs() if job.name in names)
     return found.union(sink.other_writers)
 
 
@@ -284,11 +272,3 @@ def _unexplained(facts: Facts) -> list[str]:
             if job_id and sink.is_strange(snapshot, tree):
                 found.setdefault(job_id)
     return list(found)
-
-
-def _rivals(
-    jobs: Iterable[JobSummary], name: str, ours: set[str | None] | frozenset[str | None]
-) -> Iterable[Rival]:
-    for job in jobs:
-        if job.name == name and not job.state.is_terminal and job.job_id not in ours:
-            yield Rival(job.job_id, job.name, job.state, "has the same name")

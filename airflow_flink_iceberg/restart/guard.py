@@ -13,6 +13,7 @@ from dataclasses import replace
 from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
 from airflow_flink_iceberg.restart.facts import Facts
 from airflow_flink_iceberg.restart.sink_rules import FileExists, sink_findings
+from airflow_flink_iceberg.restart.state_rules import holds_rows_of_others
 
 
 def decide(facts: Facts, file_exists: FileExists | None = None) -> Decision:
@@ -61,7 +62,7 @@ def _rivals(facts: Facts) -> Iterator[Finding]:
             f"Job {rival.job_id} is {rival.state} and {rival.why} ({rival.name!r}): two jobs would write "
             "the same rows.",
             evidence={"job_id": rival.job_id, "state": rival.state.value},
-            next_step="Stop one of the two first.",
+            next_step="Stop one of the two first, or list it in TableSink(other_writers=...) if its rows are others.",
         )
 
 
@@ -88,6 +89,19 @@ def _declared(facts: Facts) -> Iterator[Finding]:
             Cause.SINK_UNDECLARED,
             "The job declares no sinks, so nothing can be said about its tables.",
             next_step="Name the tables it writes in FlinkJob(sinks=[...]).",
+        )
+    elif (
+        facts.state
+        and facts.state.sink_count > len(facts.sinks)
+        # With the flag the others may be meant to be dropped, but not with rows of theirs.
+        and (not facts.allow_non_restored_state or holds_rows_of_others(facts))
+    ):
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.SINK_UNDECLARED,
+            f"The state holds {facts.state.sink_count} Iceberg sinks and the job declares {len(facts.sinks)}, so "
+            "what a restore does to the other tables cannot be told.",
+            next_step="Name every table that the job writes in FlinkJob(sinks=[...]).",
         )
     several = [sink for sink in facts.sinks if len(facts.sinks) > 1 and not sink.operator_ids]
     for sink in several:

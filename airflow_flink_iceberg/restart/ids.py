@@ -20,5 +20,10 @@ def first_start_id(nonce: str, epoch: int, attempt: int) -> str:
     return _hex("first", nonce, epoch, attempt)
 
 
+def ledger_entry_id(nonce: str, epoch: int | None, action: str, subject: str) -> str:
+    """Id of a ledger entry: the same for every retry of one act; ``subject`` is what the act made or took."""
+    return _hex("ledger", nonce, epoch, action, subject)
+
+
 def _hex(*parts: object) -> str:
     return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:32]

@@ -6,21 +6,24 @@ the snapshot from being expired, which would make a restore fail or commit again
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property
 from airflow_flink_iceberg.model.commit import RunLink
-from airflow_flink_iceberg.model.errors import IcebergError
+from airflow_flink_iceberg.model.errors import IcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.restart.facts import SinkFacts
-from airflow_flink_iceberg.restart.systems import Systems, log
+from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 
 MAX_AGE_DAYS = 7.0
+_DAY_MS = 86_400_000
 _MAX_LINKS = 100
 """Links kept as table properties; of runs that no snapshot names any more the oldest go first."""
 
@@ -37,8 +40,8 @@ def pin_heads(
 ) -> None:
     """Before a stop: keep what is committed now, in case the start is refused and the job stays down for long."""
     for sink in sinks:
-        if sink.head_id is not None:
-            _update(systems, sink.sink, [_tag(tag, sink.head_id, max_age_days)], {})
+        if changes := _tags(sink, tag, sink.head_id, max_age_days):
+            _update(systems, sink.sink, changes, {})
 
 
 def pin_positions(
@@ -52,15 +55,16 @@ def pin_positions(
 ) -> tuple[SinkPosition, ...]:
     """Move the pins to the snapshots that belong to the restore point and record the links; repeatable.
 
-    A catalog that refuses tags leaves the position unpinned, said in the log and in the returned value.
+    A snapshot that has expired, or a catalog that refuses tags, leaves the position unpinned, said in the log and in
+    the returned value: the job runs by now, and a pin must not fail that.
     """
-    by_name = {(sink.sink.table, sink.sink.branch): sink for sink in sinks}
+    sinks, links = tuple(sinks), tuple(links)
     pinned = []
     for position in positions:
-        sink = by_name[position.table, position.branch]
-        changes = [_tag(tag, position.snapshot_id, max_age_days)] if position.snapshot_id is not None else []
+        sink = _sink_of(position, sinks)
+        changes = _tags(sink, tag, position.snapshot_id, max_age_days)
         done = _update(systems, sink.sink, changes, _link_properties(sink, links))
-        pinned.append(replace(position, tag=tag if done and changes else None))
+        pinned.append(replace(position, tag=changes[0].name if done and changes else None))
     return tuple(pinned)
 
 
@@ -72,8 +76,29 @@ def record_links(systems: Systems, sinks: Iterable[SinkFacts], links: Iterable[R
             _update(systems, sink.sink, [], _link_properties(sink, links))
 
 
-def _tag(name: str, snapshot_id: int, max_age_days: float) -> RefChange:
-    return RefChange(name, snapshot_id, max_ref_age_ms=int(max_age_days * 86_400_000))
+def _sink_of(position: SinkPosition, sinks: tuple[SinkFacts, ...]) -> SinkFacts:
+    """The sink that stands there; a position from an older record does not know its catalog."""
+    same = [
+        each for each in sinks if (each.sink.table, each.sink.branch) == (position.table, position.branch)
+    ]
+    exact = (each for each in same if each.sink.iceberg_conn_id == position.iceberg_conn_id)
+    return next(exact, same[0])
+
+
+def _tags(sink: SinkFacts, name: str, snapshot_id: int | None, max_age_days: float) -> list[RefChange]:
+    """The tag to set; none for a snapshot that is not there (any more)."""
+    if snapshot_id is None:
+        return []
+    snapshot = sink.metadata.snapshot(snapshot_id)
+    if snapshot is None:
+        log.warning("%s stays unpinned: its snapshot %s has expired", sink.name, snapshot_id)
+        return []
+    # Two branches of one table share its tags.
+    name = name if sink.sink.branch == MAIN else f"{name}.{sink.sink.branch}"
+    # Iceberg counts a ref's age from its snapshot's timestamp: on a quiet table the tag would be born too old.
+    # In whole days, so that a retry wants the same tag and commits nothing.
+    age_days = math.ceil(max(0, now_ms() - snapshot.timestamp_ms) / _DAY_MS)
+    return [RefChange(name, snapshot_id, max_ref_age_ms=int((max_age_days + age_days) * _DAY_MS))]
 
 
 def _update(
@@ -81,8 +106,8 @@ def _update(
 ) -> bool:
     try:
         update_refs(systems.table(sink), changes, properties=properties)
-    except IcebergError as error:
-        log.warning("%s stays unpinned: %s", sink.table, error)
+    except (IcebergError, InvalidValue) as error:
+        log.warning("%s@%s stays unpinned: %s", sink.table, sink.branch, error)
         return False
     return True
 

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
+from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
+from airflow_flink_iceberg.model.savepoint import CommitState
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
+from airflow_flink_iceberg.restart.rollback_traces import is_all_retained, log_has_a_hole, taken_off, went_on
 from airflow_flink_iceberg.restart.state import Entry, State
 
 
@@ -60,18 +63,32 @@ def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
         return Unclear("no_state", "there is no state")
     if sink.recorded is not None:
         return Position(sink.recorded.snapshot_id, "recorded")
-    heads = _heads_to_search(facts, sink, state)
-    if isinstance(heads, Unclear):
-        return heads
+    limits: dict[str, int] = {}
     for run, limit in _path_of(facts, state):
+        limits[run] = limit
         drained = state.drained and run == state.savepoint.job_id
-        if found := _newest_over(sink, heads, run, limit, drained):
-            return Position(found, "derived")
+        found = _newest_over(sink, _heads(sink), run, limit, drained)
+        if (
+            run != state.savepoint.job_id
+            and (found is None or found[0] < limit)
+            and went_on(sink, run, limit)
+        ):
+            if state.own_stop:
+                break
+            return Unclear(
+                "state_unreadable",
+                f"job {run} went on after checkpoint {limit}, from which this state's run was started, and whether "
+                f"its next commit to {sink.name} holds rows of before only the bytes of that state could tell",
+            )
+        if found:
+            limits[run] = limit if found[0] <= limit else END_OF_INPUT
+            unclear = None if state.own_stop else _rolled_back(sink, limits, found)
+            return unclear or Position(found[1], "derived")
     if state.own_stop:
         # The job has just ended cleanly and wrote nothing since its start: whatever the table holds, this state
         # stands at it.
         return Position(sink.head_id, "at_stop")
-    return _before_any_commit(sink, state)
+    return _rolled_back(sink, limits, None) or _before_any_commit(sink, state)
 
 
 def _before_any_commit(sink: SinkFacts, state: State) -> Position | Unclear:
@@ -97,48 +114,52 @@ def _before_any_commit(sink: SinkFacts, state: State) -> Position | Unclear:
     )
 
 
-def _heads_to_search(facts: Facts, sink: SinkFacts, state: State) -> list[int | None] | Unclear:
-    """The head, and where the branch was before it was rolled back: what was taken away counts as this state's, too.
+def _heads(sink: SinkFacts) -> list[int | None]:
+    """The head, and where it was before the stop if it was rolled back since: that counts as this state's, too."""
+    if sink.head_before is None or sink.history.is_ancestor(sink.head_before, of=sink.head_id) is not False:
+        return [sink.head_id]
+    return [sink.head_id, sink.head_before]
 
-    Without a record only the log of heads tells a rollback, which Iceberg keeps for ``main`` alone.
+
+def _rolled_back(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None) -> Unclear | None:
+    """Whether commits of this state's runs were taken off the branch; nobody recorded where it stood.
+
+    Only the log of heads tells, which Iceberg keeps for ``main`` alone; whether it happened before or after the state
+    was taken it does not, so there is no number.
     """
-    heads = [sink.head_id]
-    if sink.head_before is not None and sink.history.is_ancestor(sink.head_before, of=sink.head_id) is False:
-        heads.append(sink.head_before)
-    if state.own_stop:
-        # Its table was looked at before the stop, and that is the record.
-        return heads
-    path = {run for run, _ in _path_of(facts, state)}
     if sink.sink.branch != MAIN:
         return Unclear(
             "lineage_cut",
-            f"the position of this state in {sink.name} was not recorded, and of other branches than main "
-            "Iceberg keeps no log that would show a rollback",
+            f"where {sink.name} stood at this state was not recorded, and Iceberg keeps no log of a branch "
+            "that would show a rollback",
         )
-    newest = next((s.snapshot_id for s in sink.history.ancestors(sink.head_id) if _by(sink, s, path)), None)
-    abandoned = sink.history.abandoned_own(
-        sink.head_id, lambda snapshot: _by(sink, snapshot, path), since=newest
-    )
-    if newest is not None and not abandoned.complete:
-        return Unclear("lineage_cut", f"a rollback of {sink.name} cannot be excluded: {abandoned.why_cut}")
-    return [*heads, *(snapshot.snapshot_id for snapshot in abandoned.snapshots)]
-
-
-def _by(sink: SinkFacts, snapshot: Snapshot, runs: set[str]) -> bool:
-    origin = sink.origin(snapshot)
-    return origin.job_id in runs and sink.fits_operator(origin)
+    if log_has_a_hole(sink, found[1] if found else None):
+        return Unclear(
+            "table_rolled_back", f"{sink.name} was rolled back, and the snapshots that it left have expired"
+        )
+    lost = taken_off(sink, limits, found)
+    if lost.snapshots:
+        rows = sum(snapshot.added_records or 0 for snapshot in lost.snapshots)
+        return Unclear(
+            "table_rolled_back",
+            f"{sink.name} was rolled back: {rows} rows of this state's runs are not on the branch any more",
+            rows,
+        )
+    if found and not lost.complete:
+        return Unclear("lineage_cut", f"a rollback of {sink.name} cannot be excluded: {lost.why_cut}")
+    return None
 
 
 def _newest_over(
     sink: SinkFacts, heads: Iterable[int | None], run: str, limit: int, drained: bool
-) -> int | None:
-    """The snapshot of the run with the highest id over several heads; of equals the one on the branch."""
+) -> tuple[int, int] | None:
+    """The highest checkpoint id of the run over several heads, and its snapshot; of equals the one on the branch."""
     best: tuple[int, int] | None = None
     for head in heads:
         found = _newest_of(sink, head, run, limit, drained)
         if found is not None and (best is None or found[0] > best[0]):
             best = found
-    return best[1] if best else None
+    return best
 
 
 def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Unclear:
@@ -154,11 +175,10 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
             f"the history of {sink.name} is cut between this state and now: "
             f"{since.why_cut or abandoned.why_cut}",
         )
-    if lost := _unknown_origin(sink, (*since.snapshots, *abandoned.snapshots)):
-        return lost
-    if stranger := _unknown_writer(facts, sink, since.snapshots):
-        return stranger
-    own_since = _own_rows(facts, sink, since.snapshots)
+    whose = _unknown_origin(sink, (*since.snapshots, *abandoned.snapshots))
+    if unclear := whose or _unknown_writer(facts, sink, since.snapshots):
+        return unclear
+    own_since = _own_rows(facts, sink, _without_recovered(state, since.snapshots))
     own_abandoned = _own_rows(facts, sink, abandoned.snapshots)
     if own_since is None or own_abandoned is None:
         return Unclear(
@@ -181,7 +201,7 @@ def pending_entries(facts: Facts, sink: SinkFacts, at: int | None, *, retained: 
         for entry in state.entries
         if entry.rows
         and entry.checkpoint_id <= limit
-        and _belongs(facts, sink, entry)
+        and belongs(facts, sink, entry)
         and (entry.job_id is None or _committed(sink, entry, at, retained) < entry.checkpoint_id)
     ]
 
@@ -202,11 +222,14 @@ def _newest_of(
     sink: SinkFacts, head: int | None, run: str, limit: int, drained: bool
 ) -> tuple[int, int] | None:
     """The checkpoint id and the snapshot of the run's newest commit up to ``limit`` below ``head``."""
-    if not sink.metadata.mentions(run) and sink.history.walk(head, retained=True).complete:
+    if not sink.metadata.mentions(run) and is_all_retained(sink, head):
         return None
     for snapshot in sink.history.ancestors(head):
         origin = sink.origin(snapshot)
         if origin.job_id != run or not sink.fits_operator(origin) or origin.checkpoint_id is None:
+            continue
+        if RECOVERED_FROM in snapshot.summary:
+            # Stamped with the run that staged it, but appended later: no state ever stood there.
             continue
         if origin.checkpoint_id <= limit or (drained and origin.checkpoint_id == END_OF_INPUT):
             return origin.checkpoint_id, snapshot.snapshot_id
@@ -223,12 +246,28 @@ def _own_rows(facts: Facts, sink: SinkFacts, snapshots: Iterable[Snapshot]) -> i
     return total
 
 
-def strangers_beside(facts: Facts, sink: SinkFacts) -> Unclear | None:
-    """An undeclared Flink job that writes while the state's run does: after the stop nobody could tell their rows."""
-    run = facts.state.savepoint.job_id if facts.state else None
-    snapshots = sink.history.walk(sink.head_id).snapshots
-    own = [index for index, snapshot in enumerate(snapshots) if sink.origin(snapshot).job_id == run]
-    return _unknown_writer(facts, sink, snapshots[: own[-1]] if own else ())
+def _without_recovered(state: State, snapshots: Iterable[Snapshot]) -> Iterable[Snapshot]:
+    """Without what a recovery has appended, unless this state holds it: no source reads stranded rows again."""
+    held = {path.rpartition("/")[2] for entry in state.entries or () for path in entry.manifests}
+    for snapshot in snapshots:
+        recovered = snapshot.summary.get(RECOVERED_FROM)
+        if recovered is None or state.entries is None or recovered in held:
+            yield snapshot
+
+
+def by_ids_only(facts: Facts, sink: SinkFacts) -> Unclear | None:
+    """Why ids alone are no proof for this state: its bytes are not readable, and nobody who knew them vouches.
+
+    Of the own stop the lineage and the table were seen before and after. A recorded restore point vouches when its
+    bytes were read then, nothing waited in them, and its stop had committed.
+    """
+    state = facts.state
+    if state is None or state.readable or state.own_stop:
+        return None
+    vouched = sink.recorded is not None and sink.recorded.pending_rows == 0
+    if vouched and state.savepoint.commit is CommitState.DONE:
+        return None
+    return Unclear("state_unreadable", f"what waits in the state only its bytes could tell: {state.why_not}")
 
 
 def _unknown_origin(sink: SinkFacts, snapshots: Iterable[Snapshot]) -> Unclear | None:
@@ -297,5 +336,6 @@ def _newest_committed(sink: SinkFacts, job_id: str, operator_id: str | None, at:
     return -1
 
 
-def _belongs(facts: Facts, sink: SinkFacts, entry: Entry) -> bool:
+def belongs(facts: Facts, sink: SinkFacts, entry: Entry) -> bool:
+    """Whether an entry is this sink's; of a job with one sink all are."""
     return len(facts.sinks) == 1 or entry.operator_id in sink.operator_ids

@@ -4,36 +4,43 @@ reading the state, reading the table pointers, deciding, one record and the laun
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from airflow_flink_iceberg.flink.deployments.base import JobView, StopRequest
-from airflow_flink_iceberg.model.decision import Decision, Verdict
-from airflow_flink_iceberg.model.errors import NoFreeSlots, RestartRefused
+from airflow_flink_iceberg.model.errors import CatalogUnreachable
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
-from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
-from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.restart import start as starting
 from airflow_flink_iceberg.restart import stop as stopping
-from airflow_flink_iceberg.restart.facts import (
-    Facts,
-    SinkFacts,
-    gather_cluster,
-    gather_lineage,
-    gather_sinks,
-    link_of_running,
-    link_unknown_writers,
-    refresh,
+from airflow_flink_iceberg.restart.before import (
+    check_slots,
+    facts_of_recorded,
+    facts_of_requested,
+    facts_of_running,
+    look_of,
+    refuse_early,
 )
-from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.pin import MAX_AGE_DAYS, pin_heads, pin_positions, tag_name
-from airflow_flink_iceberg.restart.position import Position, find_position, pending_entries
+from airflow_flink_iceberg.restart.facts import Facts, link_unknown_writers, refresh
+from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
+from airflow_flink_iceberg.restart.pin import (
+    MAX_AGE_DAYS,
+    pin_heads,
+    pin_positions,
+    record_links,
+    tag_name,
+)
+from airflow_flink_iceberg.restart.points import restore_point_of, settled_point
 from airflow_flink_iceberg.restart.settle import settle
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.stop import StopOptions
-from airflow_flink_iceberg.restart.systems import Systems, now_ms
+from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 from airflow_flink_iceberg.restart.timeline import read_timeline
+
+_HICCUP_INTERVAL = 0.25
 
 
 @dataclass(frozen=True)
@@ -55,13 +62,15 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
     :raises RestartRefused: with the decision. :raises JobNotStoppable, OperationInFlight, SavepointFailed: the old job
         goes on. :raises JobFailed, RestoreMismatch: the savepoint is recorded, and a retry goes on from it.
     """
+    systems.deployment.require_launchable()
     stopping.settle_request(systems, steps)
-    facts, request = _before(systems, steps, options)
-    point, start = _window(systems, steps, facts, request, options)
-    running = starting.recorded_start(steps) or _confirm(systems, steps, start, options)
-    point = _after(systems, point, start)
-    if options.pin:
-        point = _pin_after(systems, steps, point, start, options)
+    try:
+        facts, request = _before(systems, steps, options)
+        point, start = _window(systems, steps, facts, request, options)
+        running = _confirmed(systems, steps, start, options)
+        point = _after(systems, steps, point, start, options)
+    finally:
+        systems.deployment.close()
     intent = steps.intent(Step.STOP) or {}
     downtime = read_timeline(systems, point.savepoint.job_id, running.job_id, intent.get("requested_at"))
     return Restart(
@@ -77,86 +86,26 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
 
 def _before(systems: Systems, steps: Steps, options: RestartOptions) -> tuple[Facts, StopRequest | None]:
     """Everything that can be done while the old job runs; on a retry after the stop, what a start needs."""
-    found = steps.outcome(Step.STOP)
-    if found:
-        return _facts_of_recorded(systems, RestorePoint.from_dict(found)), None
-    if request := stopping.recorded_request(steps):
-        sinks = gather_sinks(systems, request.job_id)
-        cluster = gather_cluster(systems, request.job_id)
+    if found := steps.outcome(Step.STOP):
         systems.deployment.prepare()
-        return Facts(None, sinks, cluster, gather_lineage(sinks), before_stop=True), request
+        return facts_of_recorded(systems, RestorePoint.from_dict(found)), None
+    if request := stopping.recorded_request(steps):
+        systems.deployment.prepare()
+        return facts_of_requested(systems, request.job_id, _looked(steps)), request
     view = systems.deployment.look()
     stopping.check_stoppable(view, systems.client.checkpoints(view.job_id))
-    facts = _facts_of_running(systems, view)
-    _refuse_early(facts, options)
-    _check_slots(systems, view)
+    facts = facts_of_running(systems, view)
+    refuse_early(facts, options.start.accept)
+    check_slots(systems, view)
     systems.deployment.prepare()
     if options.pin:
         _pin_before(systems, steps, facts, view, options)
-    return facts, stopping.request_stop(systems, steps, options.stop, view)
+    return facts, stopping.request_stop(systems, steps, options.stop, view, looked=look_of(facts))
 
 
-def _facts_of_running(systems: Systems, view: JobView) -> Facts:
-    """The look before the stop: the newest completed checkpoint stands for the savepoint to come."""
-    sinks = gather_sinks(systems, view.job_id)
-    link = link_of_running(systems, view.job_id, ())
-    lineage = gather_lineage(sinks, [link] if link else [])
-    checkpoint = systems.client.checkpoints(view.job_id).latest_completed
-    state = None
-    if checkpoint is not None and checkpoint.external_path:
-        savepoint = Savepoint(
-            checkpoint.external_path, checkpoint.id, view.job_id, commit=CommitState.UNKNOWN
-        )
-        state = read_state(systems, savepoint, own_stop=True)
-    cluster = gather_cluster(systems, view.job_id)
-    facts = Facts(state, sinks, cluster, lineage, before_stop=True)
-    return link_unknown_writers(systems, facts)
-
-
-def _facts_of_recorded(systems: Systems, point: RestorePoint) -> Facts:
-    systems.deployment.prepare()
-    sinks = gather_sinks(systems, point.savepoint.job_id, point)
-    lineage = gather_lineage(sinks, point.lineage)
-    state = read_state(systems, point.savepoint, own_stop=True)
-    return Facts(state, sinks, gather_cluster(systems, point.savepoint.job_id), lineage)
-
-
-def _refuse_early(facts: Facts, options: RestartOptions) -> None:
-    """Refuse the stop for what a stop cannot change.
-
-    :raises RestartRefused: the old job goes on, nothing was touched.
-    """
-    if facts.state is None:
-        # No checkpoint has completed yet, so only what does not need a state can be said.
-        findings = [
-            finding
-            for finding in decide(replace(facts, sinks=())).findings
-            if facts.sinks == () or finding.cause != "sink_undeclared"
-        ]
-        decision = Decision(tuple(findings))
-    else:
-        decision = decide(facts)
-    if decision.allows_start(options.start.accept):
-        return
-    worst = next(
-        f
-        for f in decision.findings
-        if f.verdict is not Verdict.SAFE and f.verdict not in options.start.accept
-    )
-    raise RestartRefused(
-        f"Not stopped, because the start would be refused: {worst.verdict} ({worst.cause}): "
-        f"{worst.message} {worst.next_step}",
-        decision,
-    )
-
-
-def _check_slots(systems: Systems, view: JobView) -> None:
-    overview = systems.client.overview()
-    if overview.slots_available + view.slots < max(view.slots, 1):
-        raise NoFreeSlots(
-            f"Job {view.name!r} needs {view.slots} slots and the cluster has {overview.slots_available} "
-            "free besides its own; add a TaskManager."
-        )
+def _looked(steps: Steps) -> dict[str, Any]:
+    looked: dict[str, Any] = (steps.intent(Step.STOP) or {}).get("looked") or {}
+    return looked
 
 
 def _pin_before(systems: Systems, steps: Steps, facts: Facts, view: JobView, options: RestartOptions) -> None:
@@ -175,14 +124,14 @@ def _window(
     if request is None:
         facts, point = before, RestorePoint.from_dict(steps.outcome(Step.STOP) or {})
     else:
-        savepoint = stopping.await_stop(systems, steps, request, options.stop)
-        state = read_state(systems, savepoint, own_stop=True)
-        facts = link_unknown_writers(
-            systems, refresh(systems, replace(before, state=state, before_stop=False))
-        )
-        point = _restore_point(facts, savepoint)
+        savepoint = stopping.await_stop(systems, steps, request, options.stop, systems.deployment.prepare)
+        wait_for_late_commit(savepoint, options.start.commit_grace)
+        # Only a look from before the stop shows what happened to the tables since.
+        state = read_state(systems, savepoint, own_stop=bool(_looked(steps)))
+        facts = _refreshed(systems, replace(before, state=state, before_stop=False), options.stop.patience)
+        point = restore_point_of(facts, savepoint)
     start = starting.plan_start(systems, steps, facts, options.start)
-    if starting.recorded_start(steps):
+    if start.alive and starting.recorded_start(steps):
         return point, start
     allowed = start.decision.allows_start(options.start.accept)
     steps.write(
@@ -192,72 +141,52 @@ def _window(
         }
     )
     starting.check_decision(start, options.start.accept)
-    starting.launch(systems, steps, start, options.start)
+    launch(systems, steps, start, options.start)
     return point, start
 
 
-def _restore_point(facts: Facts, savepoint: Savepoint) -> RestorePoint:
-    return RestorePoint(savepoint, tuple(_positions(facts)), facts.lineage.links)
+def _refreshed(systems: Systems, facts: Facts, patience: float) -> Facts:
+    """The facts as they are now; a cluster or catalog that hiccups is asked again, because the job is down."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fresh = refresh(systems, facts)
+        except CatalogUnreachable as error:
+            if time.monotonic() >= deadline:
+                raise
+            log.info("No answer yet: %s", error)
+        else:
+            if fresh.cluster.reachable or time.monotonic() >= deadline:
+                return link_unknown_writers(systems, fresh)
+        time.sleep(_HICCUP_INTERVAL)
 
 
-def _positions(facts: Facts) -> list[SinkPosition]:
-    positions = []
-    for sink in facts.sinks:
-        position = find_position(facts, sink)
-        if isinstance(position, Position):
-            pending = pending_entries(facts, sink, sink.head_id, retained=True)
-            readable = facts.state is not None and facts.state.readable
-            positions.append(
-                SinkPosition(
-                    sink.sink.table,
-                    sink.sink.branch,
-                    sink.uuid_before or sink.table_uuid,
-                    _operator_at(sink, position),
-                    position.snapshot_id,
-                    sink.head_id,
-                    pending_rows=sum(entry.rows for entry in pending) if readable else None,
-                    offsets=facts.state.offsets if facts.state else None,
-                    can_roll_back=position.snapshot_id is not None and not pending,
-                    why_not=""
-                    if position.snapshot_id is not None and not pending
-                    else "its rows are not all committed",
-                )
-            )
-    return positions
-
-
-def _operator_at(sink: SinkFacts, position: Position) -> str | None:
-    snapshot = sink.history.snapshot(position.snapshot_id) if position.snapshot_id is not None else None
-    return sink.origin(snapshot).operator_id if snapshot else None
-
-
-def _confirm(systems: Systems, steps: Steps, start: starting.Start, options: RestartOptions) -> RunningJob:
-    running = starting.confirm(systems, steps, start, options.start)
+def _confirmed(systems: Systems, steps: Steps, start: starting.Start, options: RestartOptions) -> RunningJob:
+    found = starting.recorded_start(steps) if start.alive else None
+    if found is not None:
+        return found
+    running = confirm(systems, steps, start, options.start)
     steps.write({Step.START: {"outcome": running.to_dict()}})
     return running
 
 
-def _after(systems: Systems, point: RestorePoint, start: starting.Start) -> RestorePoint:
-    """Wait for a commit that was pending, and let the point say where the tables stand with it."""
-    savepoint = settle(systems, point.savepoint, start.facts)
-    if savepoint is not point.savepoint:
-        forgotten = tuple(replace(sink, recorded=None) for sink in start.facts.sinks)
-        facts = refresh(systems, replace(start.facts, sinks=forgotten))
-        point = replace(_restore_point(facts, savepoint), lineage=point.lineage)
-    if start.link is None or start.link in point.lineage:
-        return point
-    return replace(point, lineage=(*point.lineage, start.link))
-
-
-def _pin_after(
+def _after(
     systems: Systems, steps: Steps, point: RestorePoint, start: starting.Start, options: RestartOptions
 ) -> RestorePoint:
-    """Move the pins to the restore point's snapshots and record whom the new run descends from."""
+    """Wait for a commit that was pending; then pin the positions and record whom the new run descends from."""
+    savepoint = settle(systems, point.savepoint, start.facts)
+    if savepoint is not point.savepoint:
+        point = settled_point(refresh(systems, start.facts), point, savepoint)
+    if start.link is not None and start.link not in point.lineage:
+        point = replace(point, lineage=(*point.lineage, start.link))
+    # What only the cluster told is recorded too: it will forget it.
+    links = [link for link in point.lineage if link.source != "table"]
+    if not options.pin:
+        record_links(systems, start.facts.sinks, links)
+        return point
     recorded = (steps.intent(Step.PIN) or {}).get("tag")
     taken_at = point.savepoint.taken_at or now_ms()
     tag = str(recorded or tag_name(systems.job.name, point.savepoint.job_id, taken_at))
-    # What only the cluster told is recorded too: it will forget it.
-    links = [link for link in point.lineage if link.source != "table"]
     pinned = pin_positions(systems, start.facts.sinks, point.sinks, tag, links, max_age_days=options.pin_days)
     steps.write({Step.PIN: {"outcome": {"tag": tag}}})
     return replace(point, sinks=pinned)

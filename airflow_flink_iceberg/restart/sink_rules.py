@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from airflow_flink_iceberg.flink.operator_ids import sink_uids
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
@@ -12,11 +12,13 @@ from airflow_flink_iceberg.restart.position import (
     Gap,
     Position,
     Unclear,
+    by_ids_only,
     find_position,
     pending_entries,
     restore_gap,
-    strangers_beside,
 )
+from airflow_flink_iceberg.restart.state import State
+from airflow_flink_iceberg.restart.state_rules import drained, dropped, stranded, unmatched
 
 FileExists = Callable[[SinkFacts, str], bool | None]
 """Whether a staged file is there; ``None``: it could not be looked at."""
@@ -26,26 +28,36 @@ def sink_findings(
     facts: Facts, sink: SinkFacts, file_exists: FileExists | None, gaps: dict[str, int]
 ) -> Iterator[Finding]:
     """All findings about one sink; its restore gap, where there is a number, is put into ``gaps``."""
-    if facts.state is None:
-        yield from _no_state(sink)
-        return
     replaced = list(_table_replaced(sink))
     yield from replaced
     if replaced:
         return
-    yield from _identity(facts, sink)
+    if facts.state is None:
+        # Before a stop a job without a completed checkpoint is meant, which will have a state.
+        if not facts.before_stop:
+            yield from _no_state(sink)
+        return
+    if facts.before_stop:
+        facts = _as_after_an_idle_stop(facts, facts.state)
+    yield from unmatched(facts, sink)
+    yield from dropped(facts, sink)
     position = find_position(facts, sink)
     if isinstance(position, Unclear):
-        yield _unclear(position)
+        yield _unclear(position, sink)
         return
     yield from _pending(facts, sink, file_exists)
-    yield from _drained(facts, sink)
-    # A running job commits between our two reads, so before a stop the gap is not asked for; but who writes beside
-    # it is, because the stop would not change that the start has to be refused for it.
-    if not facts.before_stop:
-        yield from _gap(facts, sink, position, gaps)
-    elif stranger := strangers_beside(facts, sink):
-        yield _unclear(stranger)
+    yield from drained(facts, sink)
+    yield from stranded(facts, sink)
+    yield from _gap(facts, sink, position, gaps)
+
+
+def _as_after_an_idle_stop(facts: Facts, state: State) -> Facts:
+    """The facts with a state as new as the savepoint to come: a running job commits between our two reads.
+
+    So a number says nothing before a stop; but what has no number now has none after a stop that commits nothing.
+    """
+    savepoint = replace(state.savepoint, checkpoint_id=END_OF_INPUT - 1)
+    return replace(facts, state=replace(state, savepoint=savepoint))
 
 
 def _no_state(sink: SinkFacts) -> Iterator[Finding]:
@@ -66,7 +78,8 @@ def _no_state(sink: SinkFacts) -> Iterator[Finding]:
                 "lineage_cut",
                 f"the history of {sink.name} is cut ({walk.why_cut}), so earlier Flink commits cannot be "
                 "excluded",
-            )
+            ),
+            sink,
         )
 
 
@@ -81,44 +94,6 @@ def _table_replaced(sink: SinkFacts) -> Iterator[Finding]:
             evidence={"recorded_uuid": known, "uuid": sink.table_uuid},
             next_step="Register the old table again, or start anew from the first offset.",
         )
-
-
-def _identity(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
-    """A strict restore is refused by Flink when the state's sink has another uid than the job's."""
-    state = facts.state
-    if state is None or not sink.sink.sink_uid or not state.operator_uids:
-        return
-    declared = {uid for each in facts.sinks for uid in sink_uids(each.sink.sink_uid or "")}
-    found = {uid for uid in state.operator_uids if _is_sink_uid(uid)}
-    iceberg = sorted(found - declared)
-    # A state without this sink is none of its business if it fits the others: Flink starts a new sink empty.
-    if not iceberg or found & set(sink_uids(sink.sink.sink_uid)):
-        return
-    pending = sum(entry.rows for entry in pending_entries(facts, sink, sink.head_id, retained=True))
-    if facts.allow_non_restored_state:
-        if pending:
-            yield Finding(
-                Verdict.WOULD_LOSE,
-                Cause.PENDING_DROPPED,
-                f"{pending} rows wait in the state for a sink that the new job does not have (its uid is "
-                f"{iceberg[0]!r}).",
-                rows=pending,
-                evidence={"state_uids": iceberg[:5]},
-                next_step="Restore them with the old uid first.",
-            )
-        return
-    yield Finding(
-        Verdict.WOULD_FAIL,
-        Cause.STATE_UNMATCHED,
-        f"The state belongs to the sink {iceberg[0]!r}, and the job declares sink_uid "
-        f"{sink.sink.sink_uid!r}: Flink refuses the restore.",
-        evidence={"state_uids": iceberg[:5]},
-        next_step="Give the sink its old uid back.",
-    )
-
-
-def _is_sink_uid(uid: str) -> bool:
-    return uid.endswith("-committer") or ": Sink pre-commit aggregator: " in uid
 
 
 def _pending(facts: Facts, sink: SinkFacts, file_exists: FileExists | None) -> Iterator[Finding]:
@@ -149,32 +124,15 @@ def _pending(facts: Facts, sink: SinkFacts, file_exists: FileExists | None) -> I
                 )
 
 
-def _drained(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
-    """After a drain a v1 sink takes every later checkpoint for committed (apache/iceberg#2033)."""
-    if facts.state is None:
-        return
-    job = facts.state.savepoint.job_id
-    operators = sink.operator_ids or {None}
-    if not any(sink.history.committed(job, operator, sink.head_id) == END_OF_INPUT for operator in operators):
-        return
-    if any(": Sink pre-commit aggregator: " in uid for uid in facts.state.operator_uids):
-        return
-    yield Finding(
-        Verdict.WOULD_LOSE,
-        Cause.WOULD_STALL,
-        f"Job {job} was drained into {sink.name}: restored from this state, a v1 sink runs and commits "
-        "nothing.",
-        evidence={"job_id": job, "checkpoint_id": END_OF_INPUT},
-        next_step="Start once, stop with a savepoint without drain, and start again from that one: "
-        "the second start commits all.",
-    )
-
-
 def _gap(facts: Facts, sink: SinkFacts, position: Position, gaps: dict[str, int]) -> Iterator[Finding]:
     gap = restore_gap(facts, sink, position)
     if isinstance(gap, Unclear):
-        yield _unclear(gap)
+        yield _unclear(gap, sink)
         return
+    if facts.before_stop:
+        return
+    if unproven := by_ids_only(facts, sink):
+        yield _unclear(unproven, sink)
     gaps[sink.name] = gap.rows
     if gap.rows > 0:
         yield _would_duplicate(facts, sink, position, gap)
@@ -225,13 +183,17 @@ def _terms(position: Position, gap: Gap, sink: SinkFacts) -> dict[str, int | str
 _NEXT_STEPS = {
     Cause.LINEAGE_CUT: "Start from a restore point that recorded the table's position, or accept the verdict "
     "UNKNOWN with a reason.",
+    Cause.TABLE_ROLLED_BACK: "Start from a restore point that recorded the table's position, or from the state "
+    "that belongs to the table as it is.",
     Cause.UNKNOWN_WRITER: "List the job in TableSink(other_writers=...), or stop it and look at what it wrote.",
     Cause.SUMMARY_UNREADABLE: "Look at the snapshot's summary with flink-iceberg commits.",
     Cause.STATE_UNREADABLE: "Run where the savepoint's storage can be read.",
 }
 
 
-def _unclear(unclear: Unclear) -> Finding:
+def _unclear(unclear: Unclear, sink: SinkFacts) -> Finding:
     cause = Cause(unclear.cause)
-    message = unclear.why[:1].upper() + unclear.why[1:] + "."
+    # A name keeps its letters, also at the start of a sentence.
+    is_name = unclear.why.startswith(sink.name)
+    message = f"{unclear.why if is_name else unclear.why[:1].upper() + unclear.why[1:]}."
     return Finding(Verdict.UNKNOWN, cause, message, rows=unclear.rows, next_step=_NEXT_STEPS.get(cause, ""))

@@ -10,7 +10,7 @@ from airflow_flink_iceberg.model.decision import Decision
 from airflow_flink_iceberg.model.errors import InvalidValue, SavepointUnreadable
 from airflow_flink_iceberg.model.restart import RunningJob
 from airflow_flink_iceberg.model.restore_point import RestorePoint
-from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.model.savepoint import IdSource, Savepoint
 from airflow_flink_iceberg.restart import start as starting
 from airflow_flink_iceberg.restart.facts import (
     Facts,
@@ -19,6 +19,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_unknown_writers,
 )
+from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
 from airflow_flink_iceberg.restart.lineage import retained_checkpoint
 from airflow_flink_iceberg.restart.pin import record_links
 from airflow_flink_iceberg.restart.start import StartOptions
@@ -39,20 +40,33 @@ def start_job(
     """
     if steps.is_new_request:
         steps.forget()
+    systems.deployment.require_launchable()
+    try:
+        return _start(systems, steps, given, options)
+    finally:
+        systems.deployment.close()
+
+
+def _start(
+    systems: Systems, steps: Steps, given: Savepoint | RestorePoint | str | None, options: StartOptions
+) -> tuple[RunningJob, Decision]:
     point = given if isinstance(given, RestorePoint) else None
     wanted = given.savepoint if isinstance(given, RestorePoint) else given
     savepoint = None if wanted is None else find_savepoint(systems, wanted)
-    start = plan(systems, steps, savepoint, point, options)
-    if found := starting.recorded_start(steps):
-        return found, start.decision
-    starting.check_decision(start, options.accept)
+    if savepoint is not None:
+        wait_for_late_commit(savepoint, options.commit_grace)
+    # Before the facts are gathered: uploading a jar or running DDL takes time in which somebody may start the job.
     systems.deployment.prepare()
-    steps.write({Step.START: {"intent": starting.intent_of(start)}})
-    starting.launch(systems, steps, start, options)
-    running = starting.confirm(systems, steps, start, options)
-    steps.write({Step.START: {"outcome": running.to_dict()}})
+    start = plan(systems, steps, savepoint, point, options)
+    found = starting.recorded_start(steps) if start.alive else None
+    if found is None:
+        starting.check_decision(start, options.accept)
+        steps.write({Step.START: {"intent": starting.intent_of(start)}})
+        launch(systems, steps, start, options)
+        found = confirm(systems, steps, start, options)
+        steps.write({Step.START: {"outcome": found.to_dict()}})
     record_links(systems, start.facts.sinks, [start.link] if start.link else [])
-    return running, start.decision
+    return found, start.decision
 
 
 def plan(
@@ -84,7 +98,13 @@ def find_savepoint(systems: Systems, given: Savepoint | str) -> Savepoint:
         return identify_savepoint(systems, path, job_id)
     if systems.state_files is None:
         return given
-    found = read_metadata(path, systems.state_files).checkpoint_id
+    try:
+        found = read_metadata(path, systems.state_files).checkpoint_id
+    except SavepointUnreadable:
+        if given.checkpoint_id_source is IdSource.REST:
+            # Not readable when it was taken either; the guard says what cannot be told without the bytes.
+            return given
+        raise
     if found != given.checkpoint_id:
         raise SavepointUnreadable(
             f"{path} holds checkpoint {found}, not {given.checkpoint_id} as given; name the savepoint "

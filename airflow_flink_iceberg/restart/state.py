@@ -13,7 +13,7 @@ from airflow_flink_iceberg.model.savepoint import CommitState, IdSource, Savepoi
 from airflow_flink_iceberg.restart.systems import Systems, log, ticks
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.metadata import CommitterEntry
+    from airflow_flink_iceberg.flink.metadata import CommitterEntry, CommitterState
 
 # /checkpoints is served from a cache of web.refresh-interval (3 s by default): ask a little longer than that.
 _REST_HISTORY_SECONDS = 10.0
@@ -26,6 +26,7 @@ class Entry:
 
     :param job_id: the run that the commit would be stamped with; ``None``: the sink drops the entry at a restore.
     :param manifests: the staged manifests' locations.
+    :param is_v1: staged by ``FlinkSink``, which commits an end-of-input entry after a restore; ``IcebergSink`` never.
     """
 
     checkpoint_id: int
@@ -33,6 +34,7 @@ class Entry:
     operator_id: str
     rows: int
     manifests: tuple[str, ...]
+    is_v1: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class State:
     """A state that could be restored.
 
     :param entries: ``None``: its bytes could not be read, and ``why_not`` says why.
+    :param sink_count: how many Iceberg sinks hold something in it.
+    :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
+    :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
+    :param offsets: ``None``: not read, or two sources read one partition.
     :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
     """
 
@@ -52,6 +58,9 @@ class State:
     drained: bool = False
     in_flight_data: bool = False
     offsets: Mapping[str, int] | None = None
+    sink_count: int = 0
+    v1_operators: frozenset[str] = frozenset()
+    v2_operators: frozenset[str] = frozenset()
 
     @property
     def readable(self) -> bool:
@@ -113,30 +122,44 @@ def _id_by_rest(systems: Systems, path: str, job_id: str, why_not: str) -> int:
 
 
 def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool) -> State:
-    offsets = {
-        f"{topic}/{partition}": offset
-        for topic, partitions in metadata.kafka_offsets().items()
-        for partition, offset in partitions.items()
-    }
+    committers = metadata.committers()
+    entries = _entries_of(committers)
     return State(
         savepoint,
         own_stop,
-        entries=_entries_of(metadata),
+        entries=entries,
         operator_ids=frozenset(operator.id for operator in metadata.operators),
         operator_uids=frozenset(operator.uid for operator in metadata.operators if operator.uid),
         drained=metadata.kind is SnapshotKind.DRAIN,
         in_flight_data=metadata.channel_handles > 0,
-        offsets=offsets or None,
+        offsets=_offsets_of(metadata),
+        sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),
+        v1_operators=frozenset(each.operator_id for each in committers if each.sink is SinkKind.V1),
+        v2_operators=frozenset(entry.operator_id for entry in entries if not entry.is_v1),
     )
 
 
-def _entries_of(metadata: SavepointMetadata) -> tuple[Entry, ...]:
+def _offsets_of(metadata: SavepointMetadata) -> dict[str, int] | None:
+    """The offsets are not what a start is decided by, so sources that cannot be told apart do not hide the sinks."""
+    try:
+        found = metadata.kafka_offsets()
+    except SavepointUnreadable as error:
+        log.info("The Kafka offsets of checkpoint %s are not known: %s", metadata.checkpoint_id, error)
+        return None
+    offsets = {
+        f"{topic}/{partition}": offset
+        for topic, partitions in found.items()
+        for partition, offset in partitions.items()
+    }
+    return offsets or None
+
+
+def _entries_of(committers: tuple[CommitterState, ...]) -> tuple[Entry, ...]:
     """The entries of the Iceberg sinks.
 
     :raises SavepointUnreadable: the only committers are of a kind that is not understood (a dynamic sink looks like
         Kafka's), or an entry does not say its rows: then nothing may be called committed.
     """
-    committers = metadata.committers()
     if committers and all(committer.sink is SinkKind.OTHER for committer in committers):
         raise SavepointUnreadable(
             "The state's committers are neither FlinkSink's nor IcebergSink's, so what is pending cannot "
@@ -153,5 +176,10 @@ def _entry_of(entry: CommitterEntry) -> Entry:
         )
     paths = tuple(path for path in (staged.data_path, staged.delete_path) if path)
     return Entry(
-        entry.checkpoint_id, entry.job_id, entry.operator_id, staged.data_rows + staged.delete_rows, paths
+        entry.checkpoint_id,
+        entry.job_id,
+        entry.operator_id,
+        staged.data_rows + staged.delete_rows,
+        paths,
+        entry.sink is SinkKind.V1,
     )

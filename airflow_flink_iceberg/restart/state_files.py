@@ -6,12 +6,33 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.metadata import LocalFiles, StateFiles
-from airflow_flink_iceberg.flink.metadata_files import local_path
+from airflow_flink_iceberg.flink.metadata_files import local_path, shown
 from airflow_flink_iceberg.flink.paths import is_below, normalise_path
 from airflow_flink_iceberg.model.errors import SavepointUnreadable
 
 if TYPE_CHECKING:
-    from pyiceberg.io import FileIO
+    from pyiceberg.io import FileIO, InputFile
+
+_FSSPEC = (
+    "and set py-io-impl to pyiceberg.io.fsspec.FsspecFileIO in the extra 'storage' of the Flink connection"
+)
+_NEEDED = {
+    "abfs": "Install pyiceberg[adlfs]",
+    "abfss": "Install pyiceberg[adlfs]",
+    "wasb": "Install pyiceberg[adlfs], and let Flink write to abfs://",
+    "wasbs": "Install pyiceberg[adlfs], and let Flink write to abfss://",
+    "gs": f"Install pyiceberg[gcsfs] {_FSSPEC}",
+    "gcs": f"Install pyiceberg[gcsfs] {_FSSPEC}",
+    "hdfs": "Install Java and Hadoop's client, and set JAVA_HOME, HADOOP_HOME and CLASSPATH for the worker",
+    "viewfs": "Install Java and Hadoop's client, and set JAVA_HOME, HADOOP_HOME and CLASSPATH for the worker",
+    "s3": f"Install pyiceberg[pyarrow], or pyiceberg[s3fs] {_FSSPEC}",
+    "s3a": f"Install pyiceberg[pyarrow], or pyiceberg[s3fs] {_FSSPEC}",
+    "s3p": "s3p:// is a name that only Flink's Presto plugin knows: let Flink write to s3://",
+}
+_ANY = (
+    "Let Flink write to a storage that PyIceberg can read, or name a FileIO as py-io-impl in the extra 'storage' of the "
+    "Flink connection"
+)
 
 
 def open_state_files(roots: tuple[str, ...], storage: Mapping[str, str]) -> StateFiles | None:
@@ -34,7 +55,7 @@ class _RoutedFiles:
         """Bytes of a file below the roots."""
         if _is_local(path):
             return self._local.read(path, offset, length)
-        with self._remote(path).new_input(path).open() as stream:
+        with self._remote(path).open() as stream:
             stream.seek(offset)
             return stream.read() if length is None else stream.read(length)
 
@@ -42,17 +63,32 @@ class _RoutedFiles:
         """The file's size, ``None`` when it is not there."""
         if _is_local(path):
             return self._local.size(path)
-        found = self._remote(path).new_input(path)
+        found = self._remote(path)
         return len(found) if found.exists() else None
 
-    def _remote(self, path: str) -> FileIO:
+    def _remote(self, path: str) -> InputFile:
+        """The file behind a URL; the driver of its scheme is loaded here, so here it shows that there is none."""
         if not any(is_below(path, root) for root in self._roots):
             raise SavepointUnreadable(f"{path!r} lies outside the directories that savepoints may come from.")
-        if self._io is None:
-            from pyiceberg.io import load_file_io
+        try:
+            if self._io is None:
+                from pyiceberg.io import load_file_io
 
-            self._io = load_file_io(dict(self._storage), location=path)
-        return self._io
+                self._io = load_file_io(dict(self._storage), location=path)
+            return self._io.new_input(path)
+        except FileNotFoundError:
+            raise
+        except (ValueError, ImportError, OSError) as error:
+            raise _no_driver(path, error) from error
+
+
+def _no_driver(path: str, error: Exception) -> SavepointUnreadable:
+    scheme = path.partition("://")[0].lower()
+    module = f" (module {error.name!r} is missing)" if isinstance(error, ImportError) and error.name else ""
+    return SavepointUnreadable(
+        f"This worker cannot open {shown(path)!r}: it has no file access for {scheme}://{module}. "
+        f"{_NEEDED.get(scheme, _ANY)}."
+    )
 
 
 def _is_local(path: str) -> bool:

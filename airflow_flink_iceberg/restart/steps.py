@@ -31,6 +31,10 @@ class Step(StrEnum):
     STOP = "stop"
     START = "start"
     PIN = "pin"
+    SAVEPOINT = "savepoint"
+    CANCEL = "cancel"
+    ROLLBACK = "rollback"
+    RECOVER = "recover"
 
 
 class StepStore(Protocol):

@@ -7,6 +7,8 @@ stops with *different* ids in flight can kill the job, so a new id is used only 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from airflow_flink_iceberg.flink.deployments.base import JobView, StopPhase, Sto
 from airflow_flink_iceberg.flink.paths import normalise_path, require_below
 from airflow_flink_iceberg.flink.states import JobState
 from airflow_flink_iceberg.model.errors import (
+    FlinkAnswerInvalid,
+    FlinkUnreachable,
     InvalidValue,
     JobFailed,
     JobNotFound,
@@ -23,9 +27,10 @@ from airflow_flink_iceberg.model.errors import (
 )
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart import ids
+from airflow_flink_iceberg.restart.failover import refuse_if_doubling
 from airflow_flink_iceberg.restart.state import identify_savepoint
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.systems import Systems, log, now_ms, ticks
+from airflow_flink_iceberg.restart.systems import PATIENCE, Patience, Systems, log, now_ms, ticks
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 
 SAVEPOINT_DIRECTORY_KEYS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 CHECKPOINT_DIRECTORY_KEYS = ("execution.checkpointing.dir", "state.checkpoints.dir")
+_KEEP_READY = 60.0
 _MAX_LOST = 3
 """How often a request that the cluster has forgotten is sent again: each JobManager restart costs one."""
 
@@ -45,12 +51,14 @@ class StopOptions:
         cluster's configured savepoint directory.
     :param poll_interval: seconds between two requests of ``/status``.
     :param timeout: seconds after which *our wait* ends; the stop itself goes on.
+    :param patience: seconds that the JobManager may be silent meanwhile.
     """
 
     target_directory: str | None = None
     format_type: str = "CANONICAL"
     poll_interval: float = 0.1
     timeout: float = 1800.0
+    patience: float = PATIENCE
 
 
 def stop(systems: Systems, steps: Steps, options: StopOptions) -> Savepoint:
@@ -78,7 +86,8 @@ def settle_request(systems: Systems, steps: Steps) -> None:
     """
     if not steps.is_new_request:
         return
-    if recorded_request(steps) and steps.outcome(Step.STOP) is None:
+    request = recorded_request(steps)
+    if request and steps.outcome(Step.STOP) is None and _is_alive(systems, request.job_id):
         return
     try:
         ended = systems.deployment.look().state.is_terminal
@@ -90,6 +99,13 @@ def settle_request(systems: Systems, steps: Steps) -> None:
     log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
     # What was started before the clear runs no more, so it is not what this request is answered with.
     steps.drop(Step.START, "outcome")
+
+
+def _is_alive(systems: Systems, job_id: str) -> bool:
+    try:
+        return not systems.client.status(job_id).is_terminal
+    except JobNotFound:
+        return False
 
 
 def recorded_savepoint(steps: Steps) -> Savepoint | None:
@@ -105,9 +121,17 @@ def recorded_request(steps: Steps) -> StopRequest | None:
 
 
 def request_stop(
-    systems: Systems, steps: Steps, options: StopOptions, view: JobView | None = None
+    systems: Systems,
+    steps: Steps,
+    options: StopOptions,
+    view: JobView | None = None,
+    *,
+    looked: Mapping[str, Any] | None = None,
 ) -> StopRequest:
-    """Record the intent and send the stop; with a recorded intent that has not failed, attach to it instead."""
+    """Record the intent and send the stop; with a recorded intent that has not failed, attach to it instead.
+
+    :param looked: where the tables stand before the stop; recorded with the intent.
+    """
     if request := recorded_request(steps):
         log.info("Reconnecting to stop %s of job %s", request.trigger_id, request.job_id)
         return request
@@ -116,21 +140,48 @@ def request_stop(
     check_stoppable(view, systems.client.checkpoints(view.job_id))
     attempt = int(intent["attempt"]) + 1 if intent else 1
     request = _new_request(systems, steps, options, view, attempt)
-    steps.write(
-        {Step.STOP: {"intent": {**_intent_of(request), "attempt": attempt, "requested_at": now_ms()}}}
-    )
+    intent = {
+        **_intent_of(request),
+        "attempt": attempt,
+        "requested_at": now_ms(),
+        "looked": dict(looked or {}),
+    }
+    steps.write({Step.STOP: {"intent": intent}})
     log.info(
         "Stopping job %s (%s) with a savepoint below %s", view.name, view.job_id, request.target_directory
     )
-    systems.deployment.request_stop(request)
+    try:
+        systems.deployment.request_stop(request)
+    except (FlinkUnreachable, FlinkAnswerInvalid) as error:
+        # The job may be going down already, and giving up would leave it down: the operation tells, and one that has
+        # never arrived is sent again under its id.
+        log.warning("The answer to the stop of job %s was lost (%s); asking for it", request.job_id, error)
     return request
 
 
-def await_stop(systems: Systems, steps: Steps, request: StopRequest, options: StopOptions) -> Savepoint:
-    """Wait until the job has ended with its savepoint; writes nothing on the good path, which lies in the downtime."""
-    lost = 0
+def await_stop(
+    systems: Systems,
+    steps: Steps,
+    request: StopRequest,
+    options: StopOptions,
+    keep_ready: Callable[[], None] | None = None,
+) -> Savepoint:
+    """Wait until the job has ended with its savepoint; writes nothing on the good path, which lies in the downtime.
+
+    :param keep_ready: called now and then: a long savepoint would let a prepared gateway session expire.
+    """
+    lost, patience, ready_at = 0, Patience(options.patience), time.monotonic()
     for _ in ticks(f"The stop of job {request.job_id}", options.poll_interval, options.timeout):
-        progress = systems.deployment.poll_stop(request)
+        progress = patience.ask(lambda: systems.deployment.poll_stop(request))
+        if progress is None:
+            continue
+        if (
+            keep_ready
+            and progress.phase is StopPhase.IN_PROGRESS
+            and time.monotonic() - ready_at > _KEEP_READY
+        ):
+            keep_ready()
+            ready_at = time.monotonic()
         if progress.phase in (StopPhase.SAVED, StopPhase.UNCOMMITTED):
             return _savepoint(systems, steps, request, progress)
         if progress.phase is StopPhase.FAILED:
@@ -186,13 +237,22 @@ def configured_roots(client: FlinkClient) -> tuple[str, ...]:
 def _new_request(
     systems: Systems, steps: Steps, options: StopOptions, view: JobView, attempt: int
 ) -> StopRequest:
-    base = options.target_directory or _configured_directory(systems)
+    trigger = ids.trigger_id(steps.nonce, view.job_id, "stop", steps.epoch, attempt)
+    directory = attempt_directory(systems, options.target_directory, view.name, trigger)
+    return StopRequest(view.job_id, trigger, directory, options.format_type)
+
+
+def attempt_directory(systems: Systems, base: str | None, job_name: str, trigger_id: str) -> str:
+    """The directory of one attempt only, so that whatever lies in it is that attempt's.
+
+    :param base: ``None``: the cluster's configured savepoint directory.
+    :raises InvalidValue: no base is known, or it lies outside the allowed directories.
+    """
+    base = base or _configured_directory(systems)
     if systems.savepoint_roots:
         require_below(base, systems.savepoint_roots)
-    trigger = ids.trigger_id(steps.nonce, view.job_id, "stop", steps.epoch, attempt)
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", view.name)[:40].strip("-") or "job"
-    directory = f"{base.rstrip('/')}/{slug}-{trigger[:16]}"
-    return StopRequest(view.job_id, trigger, directory, options.format_type)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", job_name)[:40].strip("-") or "job"
+    return f"{base.rstrip('/')}/{slug}-{trigger_id[:16]}"
 
 
 def _configured_directory(systems: Systems) -> str:
@@ -232,6 +292,7 @@ def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress
             status=404,
         )
     if not progress.job_state.is_terminal:
+        refuse_if_doubling(systems, request.job_id)
         return None
     below = normalise_path(request.target_directory) + "/"
     for entry in systems.client.checkpoints(request.job_id).history:

@@ -6,9 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from airflow_flink_iceberg.model.errors import WaitTimeout
+from airflow_flink_iceberg.model.errors import FlinkAnswerInvalid, FlinkUnreachable, WaitTimeout
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.model.job import FlinkJob, TableSink
 
 log = logging.getLogger("airflow_flink_iceberg.restart")
+
+_Answer = TypeVar("_Answer")
+
+PATIENCE = 120.0
+"""Seconds that a JobManager may be silent while something is waited for."""
 
 
 @dataclass
@@ -49,6 +54,34 @@ class Systems:
 def now_ms() -> int:
     """The worker's clock, in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+class Patience:
+    """Bears a JobManager that does not answer for a while: a leader election takes up to a minute.
+
+    What is waited for goes on meanwhile, and giving up at the first refused connection would cost a task's retry and,
+    in the downtime, the job.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def ask(self, question: Callable[[], _Answer]) -> _Answer | None:
+        """The answer, or ``None`` while there is none.
+
+        :raises FlinkUnreachable, FlinkAnswerInvalid: for longer than we bear it.
+        """
+        try:
+            answer = question()
+        except (FlinkUnreachable, FlinkAnswerInvalid) as error:
+            self._since = self._since or time.monotonic()
+            if time.monotonic() - self._since >= self._seconds:
+                raise
+            log.info("No answer yet: %s", error)
+            return None
+        self._since = None
+        return answer
 
 
 def ticks(what: str, poll_interval: float, timeout: float) -> Iterator[int]:

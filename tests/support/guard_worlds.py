@@ -92,10 +92,24 @@ def metadata(
         "snapshots": retained,
         "refs": refs,
         "properties": dict(properties or {}),
-        "snapshot-log": [{"snapshot-id": i, "timestamp-ms": 1_000 * i} for i in (ids if log is None else log)],
+        "snapshot-log": _log(ids if log is None else log),
         "metadata-log": [{"metadata-file": name, "timestamp-ms": 1} for name in older or []],
     }
     return parse_metadata(json.dumps(document).encode(), "file:///t/metadata/9.metadata.json")
+
+
+def _log(heads: list[int]) -> list[dict[str, int]]:
+    """A new snapshot is logged with its own time, one that the branch was set back to with the time of doing it.
+
+    A negative id is one that the branch was set back to, whose making is not in the log any more.
+    """
+    seen: set[int] = set()
+    entries = []
+    for head in heads:
+        again = head < 0 or head in seen
+        seen.add(abs(head))
+        entries.append({"snapshot-id": abs(head), "timestamp-ms": 90_000 if again else 1_000 * head})
+    return entries
 
 
 def sink_facts(
@@ -157,10 +171,8 @@ def facts(
     **fields: Any,
 ) -> Facts:
     """A world to decide about; by default the old job has ended and no other job runs."""
-    if isinstance(table, list):
-        sinks = tuple(table)
-    else:
-        sinks = (table if isinstance(table, SinkFacts) else sink_facts(table),)
+    tables = table if isinstance(table, list) else [table]
+    sinks = tuple(each if isinstance(each, SinkFacts) else sink_facts(each) for each in tables)
     return Facts(of, sinks, cluster or ClusterFacts(old_state=JobState.FINISHED), links(lineage), **fields)
 
 

@@ -34,12 +34,16 @@ class JobView:
 
 @dataclass(frozen=True)
 class StopRequest:
-    """One stop-with-savepoint; a repeat of the same request is the same operation in Flink."""
+    """One stop-with-savepoint; a repeat of the same request is the same operation in Flink.
+
+    :param uncommitted_since: when a process before this one first saw what :class:`StopProgress` means by it.
+    """
 
     job_id: str
     trigger_id: str
     target_directory: str
     format_type: str = "CANONICAL"
+    uncommitted_since: float | None = None
 
 
 class StopPhase(StrEnum):
@@ -63,10 +67,50 @@ class StopProgress:
 
     :param job_state: ``None`` when the cluster does not know the job any more.
     :param reason: Flink's own first sentence for a failure, trimmed.
+    :param uncommitted_since: since when the stop is known to have failed after its savepoint while the job has not
+        ended, in seconds since the epoch; a process that goes on with the stop hands it in again, else it would give
+        the job its time to end anew.
     """
 
     phase: StopPhase
     job_state: JobState | None
+    path: str | None = None
+    reason: str = ""
+    uncommitted_since: float | None = None
+
+
+@dataclass(frozen=True)
+class SavepointRequest:
+    """One savepoint of a job that goes on; a repeat of the same request is the same operation in Flink.
+
+    Its trigger id must never have been one of a stop: both share one space of ids.
+    """
+
+    job_id: str
+    trigger_id: str
+    target_directory: str
+    format_type: str = "CANONICAL"
+
+
+class SavepointPhase(StrEnum):
+    """How far a savepoint is; ``lost``: the cluster has forgotten the operation, ``failed``: there is none."""
+
+    IN_PROGRESS = "in_progress"
+    TAKEN = "taken"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class SavepointProgress:
+    """The answer to one poll of a savepoint.
+
+    :param job_state: asked only for a failed or lost one; ``None`` then: the cluster does not know the job any more.
+    :param reason: Flink's own first sentence for a failure, trimmed.
+    """
+
+    phase: SavepointPhase
+    job_state: JobState | None = None
     path: str | None = None
     reason: str = ""
 
@@ -89,6 +133,15 @@ class Deployment(Protocol):
         :raises JobNotFound: none. :raises JobAmbiguous: several; the message lists them.
         """
 
+    def require_launchable(self) -> None:
+        """Refuse a job that we could stop and not start again; asked before anything is touched.
+
+        :raises InvalidValue: somebody else starts this job.
+        """
+
+    def wanted_parallelism(self) -> int | None:
+        """The parallelism that the launch asks for; ``None``: the job's own, which is not known here."""
+
     def prepare(self) -> None:
         """Do everything that a launch needs and that can be done while the old job runs; repeatable.
 
@@ -101,10 +154,23 @@ class Deployment(Protocol):
     def poll_stop(self, request: StopRequest) -> StopProgress:
         """Say how far the stop is; one cheap request while it is in progress."""
 
+    def request_savepoint(self, request: SavepointRequest) -> None:
+        """Ask for a savepoint of a job that goes on; a repeat with the same trigger id changes nothing."""
+
+    def poll_savepoint(self, request: SavepointRequest) -> SavepointProgress:
+        """Say how far the savepoint is; one small request while it is in progress."""
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a run without a savepoint; false: it had ended already. A repeat changes nothing.
+
+        :raises JobNotFound: the cluster does not know the run.
+        """
+
     def launch(self, start: StartRequest) -> None:
         """Submit the job; returns once Flink has accepted it.
 
-        :raises DuplicateJob: the job id has lived on this cluster. :raises JobFailed: refused at once, with Flink's reason.
+        :raises DuplicateJob: the job id has lived on this cluster.
+        :raises JobFailed: refused at once, with Flink's reason.
         """
 
     def close(self) -> None:

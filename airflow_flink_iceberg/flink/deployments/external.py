@@ -20,6 +20,17 @@ class ExternalJob(RestJob):
         super().__init__(job, client)
         self._deployment = deployment
 
+    def require_launchable(self) -> None:
+        """Refuse: a stop here would leave the job down.
+
+        :raises InvalidValue: always.
+        """
+        raise InvalidValue(
+            f"Job {self._job.name!r} is started by somebody else (ExternalDeployment), so it cannot be "
+            "started or "
+            "restarted here; stop it here and start it there, or give it a SqlDeployment or JarDeployment."
+        )
+
     def prepare(self) -> None:
         """Nothing to do: whoever launches the job prepares it."""
 
@@ -28,13 +39,16 @@ class ExternalJob(RestJob):
 
         :raises InvalidValue: ``stop="none"``: nothing was sent.
         """
-        if self._deployment.stop is ExternalStop.NONE:
-            raise InvalidValue(
-                f"Job {self._job.name!r} ({request.job_id}) is declared with ExternalDeployment(stop='none'), so it "
-                "is not stopped "
-                "here; stop it where it is run, or declare stop='rest'."
-            )
+        self._refuse_if_not_ours(request.job_id)
         super().request_stop(request)
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel by REST if the deployment allows a stop.
+
+        :raises InvalidValue: ``stop="none"``: nothing was sent.
+        """
+        self._refuse_if_not_ours(job_id)
+        return super().cancel(job_id)
 
     def launch(self, start: StartRequest) -> None:
         """Refuse: the job id is not ours to choose.
@@ -47,3 +61,11 @@ class ExternalJob(RestJob):
             f"launched{origin} here; start "
             "it there and find it by its name."
         )
+
+    def _refuse_if_not_ours(self, job_id: str) -> None:
+        if self._deployment.stop is ExternalStop.NONE:
+            raise InvalidValue(
+                f"Job {self._job.name!r} ({job_id}) is declared with ExternalDeployment(stop='none'), so "
+                "it is not "
+                "stopped here; stop it where it is run, or declare stop='rest'."
+            )

@@ -45,6 +45,10 @@ class JarJob(RestJob):
             )
         self._jar_id = jar.id
 
+    def wanted_parallelism(self) -> int | None:
+        """What the author declared."""
+        return self._deployment.parallelism
+
     def launch(self, start: StartRequest) -> None:
         """Submit with exactly one POST; Flink has then read the state and initialised the job.
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.deployments.base import JobView, StartRequest, StopProgress, StopRequest
+from airflow_flink_iceberg.flink.deployments.base import (
+    JobView,
+    SavepointProgress,
+    SavepointRequest,
+    StartRequest,
+    StopProgress,
+    StopRequest,
+)
+from airflow_flink_iceberg.flink.deployments.saving import poll_savepoint
 from airflow_flink_iceberg.flink.deployments.stopping import StopWatch
 from airflow_flink_iceberg.flink.resolve import resolve_job
 from airflow_flink_iceberg.model.errors import DuplicateJob, FlinkRequestRefused, InvalidValue
@@ -64,6 +72,20 @@ class RestJob:
         """
         return self._watch().poll(request)
 
+    def request_savepoint(self, request: SavepointRequest) -> None:
+        """Send the request once; the same request again is the same operation in Flink."""
+        self._client.trigger_savepoint(
+            request.job_id, request.trigger_id, request.target_directory, request.format_type
+        )
+
+    def poll_savepoint(self, request: SavepointRequest) -> SavepointProgress:
+        """Say how far it is, by the operation: ``/status`` tells nothing of a savepoint."""
+        return poll_savepoint(self._client, request)
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel once, or again, which changes nothing."""
+        return self._client.cancel(job_id)
+
     @property
     def stopped_checkpoints(self) -> CheckpointStats | None:
         """Application mode only: the checkpoints read before the result, because the JobManager is gone after it."""
@@ -72,6 +94,13 @@ class RestJob:
     def state_of(self, job_id: str) -> JobState:
         """Fresh state of any job of this cluster."""
         return self._client.status(job_id)
+
+    def require_launchable(self) -> None:
+        """Every job that has a deployment of ours can be launched."""
+
+    def wanted_parallelism(self) -> int | None:
+        """Not known here."""
+        return None
 
     def close(self) -> None:
         """Nothing is open."""

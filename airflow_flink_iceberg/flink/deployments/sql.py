@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_flink_iceberg.flink.answers import root_exception
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
 
 NAME = "pipeline.name"
+PARALLELISM = "parallelism.default"
 JOB_ID_KEY = "$internal.pipeline.job-id"
 """Flink's PIPELINE_FIXED_JOB_ID; ``pipeline.fixed-job-id`` is no key of Flink."""
 STATE_PATH = "execution.state-recovery.path"
@@ -54,12 +56,16 @@ class SqlJob(RestJob):
         self._session: GatewaySession | None = None
 
     def prepare(self) -> None:
-        """Open a session and run all DDL in it; with an open session, only make sure that it still lives.
+        """Open a session, run all DDL in it and let Flink plan the INSERT; with an open session, only make sure that it
+        still lives.
+
+        Flink takes any DDL: a misspelt connector or column shows only when the INSERT is planned, and by then the old
+        job would have been stopped.
 
         Repeatable as far as the DDL is (``IF NOT EXISTS``, ``TEMPORARY``); a killed try leaves an idle session
         behind, which the gateway drops by itself.
 
-        :raises GatewayFailed: a DDL statement failed; the message says which.
+        :raises GatewayFailed: a DDL statement failed, or the INSERT cannot be planned; the message says which.
         """
         if self._session is not None:
             try:
@@ -68,6 +74,12 @@ class SqlJob(RestJob):
                 self._session = None
         if self._session is None:
             self._session = self._prepared_session()
+            self._plan(self._session)
+
+    def wanted_parallelism(self) -> int | None:
+        """What the script or the properties set; a value that is no number is left to Flink."""
+        wanted = self._properties.get(PARALLELISM, "")
+        return int(wanted) if wanted.isdecimal() else None
 
     def launch(self, start: StartRequest) -> None:
         """Submit the INSERT under our job id; a session lost since :meth:`prepare` is opened again, once.
@@ -132,6 +144,18 @@ class SqlJob(RestJob):
                     f"Statement {number} ({first} ...) of job {self._job.name!r} failed: {error}"
                 ) from error
         return session
+
+    def _plan(self, session: GatewaySession) -> None:
+        # EXPLAIN takes a statement set without EXECUTE.
+        planned = re.sub(r"^EXECUTE\s+(?=STATEMENT\s+SET\b)", "", self._script.insert, flags=re.IGNORECASE)
+        try:
+            session.execute(f"EXPLAIN {planned}")
+        except SessionLost:
+            raise
+        except GatewayFailed as error:
+            session.close()
+            self._session = None
+            raise GatewayFailed(f"The INSERT of job {self._job.name!r} cannot be planned: {error}") from error
 
     def _refused(self, start: StartRequest, error: GatewayFailed) -> NoReturn:
         # The gateway's answer has the cause only deep in its text; the job that failed to initialise names it.

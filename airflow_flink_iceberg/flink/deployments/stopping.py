@@ -33,6 +33,10 @@ class _Watch:
     next_look: float
     uncommitted_since: float | None = None
 
+    def going_on(self, state: JobState) -> StopProgress:
+        """Nothing to tell yet."""
+        return StopProgress(StopPhase.IN_PROGRESS, state, uncommitted_since=self.uncommitted_since)
+
 
 class StopWatch:
     """Polls one stop; a new process may go on with any stop, it only looks at the operation a little later.
@@ -59,13 +63,13 @@ class StopWatch:
 
     def _watch_of(self, request: StopRequest) -> _Watch:
         if self._watch is None or self._watch.trigger_id != request.trigger_id:
-            self._watch = _Watch(request.trigger_id, time.monotonic() + FIRST_LOOK)
+            self._watch = _Watch(request.trigger_id, time.monotonic() + FIRST_LOOK, request.uncommitted_since)
             self.checkpoints = None
         return self._watch
 
     def _while_alive(self, request: StopRequest, watch: _Watch, state: JobState) -> StopProgress:
         if time.monotonic() < watch.next_look:
-            return StopProgress(StopPhase.IN_PROGRESS, state)
+            return watch.going_on(state)
         watch.next_look = time.monotonic() + LOOK_INTERVAL
         operation = self._operation(request)
         if operation is not None and (not operation.completed or operation.location is not None):
@@ -77,15 +81,16 @@ class StopWatch:
         if operation is None:
             return StopProgress(StopPhase.LOST, now)
         if operation.stopped_after_savepoint is not None and not self._waited_for_the_end(watch):
-            return StopProgress(StopPhase.IN_PROGRESS, state)
+            return watch.going_on(state)
         return StopProgress(
             StopPhase.FAILED, state, operation.stopped_after_savepoint, operation.failure or ""
         )
 
     def _waited_for_the_end(self, watch: _Watch) -> bool:
+        # The wall clock, because another process may go on with this stop.
         if watch.uncommitted_since is None:
-            watch.uncommitted_since = time.monotonic()
-        return time.monotonic() - watch.uncommitted_since > ENDING_GRACE
+            watch.uncommitted_since = time.time()
+        return time.time() - watch.uncommitted_since > ENDING_GRACE
 
     def _after_the_end(self, request: StopRequest, state: JobState | None) -> StopProgress:
         operation = self._operation(request)

@@ -28,10 +28,12 @@ from tests.integration.fakes.flink_job import (
     STOPPING_FAILED,
     TERMINAL,
     FakeJob,
+    duplicate,
     failure,
     job_unknown,
     new_id,
     refuse,
+    spelled,
     trace,
 )
 from tests.integration.fakes.http import Answer, FakeServer, Received
@@ -115,6 +117,7 @@ class FakeFlink(FakeServer):
             ("GET", f"{job}/status", self._status),
             ("GET", f"{job}/checkpoints", self._checkpoints),
             ("GET", f"{job}/checkpoints/config", self._settings),
+            ("GET", f"{job}/config", self._execution),
             ("GET", f"{job}/exceptions", self._exceptions),
             ("GET", f"{job}/vertices/([0-9a-f]+)/subtasktimes", self._times),
             ("GET", f"{job}/savepoints/([0-9a-f]+)", self._operation),
@@ -128,14 +131,8 @@ class FakeFlink(FakeServer):
             self.route(method, pattern, handler)
 
     def _overview(self, request: Received) -> Answer:
-        return Answer(
-            body={
-                "taskmanagers": 1,
-                "slots-total": self.slots[1],
-                "slots-available": self.slots[0],
-                "flink-version": self.version,
-            }
-        )
+        slots = {"slots-available": self.slots[0], "slots-total": self.slots[1]}
+        return Answer(body={"taskmanagers": 1, "flink-version": self.version, **slots})
 
     def _features(self, request: Received) -> Answer:
         features = {"web-submit": not self.application_mode, "web-cancel": True}
@@ -189,9 +186,11 @@ class FakeFlink(FakeServer):
 
     def _settings(self, request: Received, job_id: str) -> Answer:
         job = self.jobs.get(job_id)
-        if job is None:
-            return job_unknown(404, job_id)
-        return Answer(body=job.settings)
+        return job_unknown(404, job_id) if job is None else Answer(body=job.settings)
+
+    def _execution(self, request: Received, job_id: str) -> Answer:
+        job = self.jobs.get(job_id)
+        return job_unknown(404, job_id) if job is None else Answer(body=job.execution)
 
     def _exceptions(self, request: Received, job_id: str) -> Answer:
         job = self.jobs.get(job_id)
@@ -243,7 +242,7 @@ class FakeFlink(FakeServer):
         return Answer(202, {"request-id": trigger_id})
 
     def _complete(self, job: FakeJob, operation: dict[str, Any], outcome: str) -> None:
-        path = f"{_spelled(operation['directory'])}/savepoint-{job.job_id[:6]}-{next(self._numbers):012x}"
+        path = f"{spelled(operation['directory'])}/savepoint-{job.job_id[:6]}-{next(self._numbers):012x}"
         if outcome == "failed":
             operation["result"] = failure(
                 IO_PROBLEM, "java.io.IOException: Failed to create savepoint directory"
@@ -317,11 +316,11 @@ class FakeFlink(FakeServer):
     def submit(self, name: str, job_id: str, savepoint: str | None, request: dict[str, Any]) -> Answer:
         """Start a job as ``/jars/:id/run`` does: a duplicate id and a missing savepoint are refused at once."""
         if job_id in self.jobs:
-            return Answer(400, {"errors": [self.duplicate_trace]})
+            return Answer(400, {"errors": [duplicate(self.version)]})
         job = self.add_job(name, job_id=job_id, launched_with=request)
         if savepoint is None:
             return Answer(body={"jobid": job_id})
-        savepoint = _spelled(savepoint)
+        savepoint = spelled(savepoint)
         if savepoint not in self.savepoints:
             error = "java.io.FileNotFoundException: Cannot find checkpoint or savepoint file/directory"
             job.end("FAILED")
@@ -349,18 +348,3 @@ class FakeFlink(FakeServer):
         }
         job.restored_count = 1
         return Answer(body={"jobid": job_id})
-
-    @property
-    def duplicate_trace(self) -> str:
-        kind = "Job" if self.version.startswith("1.") else "Application"
-        package = "org.apache.flink.runtime.client"
-        return PREFIX + trace(
-            "java.util.concurrent.CompletionException: org.apache.flink.runtime.rest.handler.RestHandlerException: "
-            "Could not execute application.",
-            f"{package}.Duplicate{kind}SubmissionException: {kind} has already been submitted.",
-        )
-
-
-def _spelled(path: str) -> str:
-    """Flink spells a local path with one slash behind the scheme, however it was given."""
-    return "file:/" + path.removeprefix("file:").lstrip("/") if path.startswith(("/", "file:")) else path

@@ -53,6 +53,9 @@ class FakeJob:
     failed_count: int = 0
     exceptions: list[dict[str, Any]] = field(default_factory=list)
     launched_with: dict[str, Any] = field(default_factory=dict)
+    restart_strategy: str = "Cluster level default restart strategy"
+    changed_settings: dict[str, Any] = field(default_factory=dict)
+    vertex_name: str = "Source: src[1]"
 
     def end(self, state: str) -> None:
         self.state = state
@@ -129,7 +132,7 @@ class FakeJob:
         parallelism = sum(self.tasks.values())
         vertex = {
             "id": "a" * 32,
-            "name": "Source: src[1]",
+            "name": self.vertex_name,
             "parallelism": parallelism,
             "status": next(iter(self.tasks)),
             "tasks": self.tasks,
@@ -161,7 +164,18 @@ class FakeJob:
             "tolerable_failed_checkpoints": 0,
             "state_backend": "HashMapStateBackend",
             "checkpoint_storage": "FileSystem",
+            **self.changed_settings,
         }
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        settings = {
+            "restart-strategy": self.restart_strategy,
+            "job-parallelism": 1,
+            "object-reuse-mode": False,
+            "user-config": {},
+        }
+        return {"jid": self.job_id, "name": self.name, "execution-config": settings}
 
 
 def failure(first: str, *causes: str) -> dict[str, Any]:
@@ -184,3 +198,19 @@ def job_unknown(status: int, job_id: str) -> Answer:
     )
     text = PREFIX + trace(error) + "\nEnd of exception on server side>"
     return Answer(status, {"errors": ["Internal server error.", text]})
+
+
+def duplicate(version: str) -> str:
+    """How a version refuses a job id that has lived."""
+    kind = "Job" if version.startswith("1.") else "Application"
+    package = "org.apache.flink.runtime.client"
+    return PREFIX + trace(
+        "java.util.concurrent.CompletionException: org.apache.flink.runtime.rest.handler.RestHandlerException: "
+        "Could not execute application.",
+        f"{package}.Duplicate{kind}SubmissionException: {kind} has already been submitted.",
+    )
+
+
+def spelled(path: str) -> str:
+    """Flink spells a local path with one slash behind the scheme, however it was given."""
+    return "file:/" + path.removeprefix("file:").lstrip("/") if path.startswith(("/", "file:")) else path

@@ -20,6 +20,11 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import new_table_metadata
+from pyiceberg.table.sorting import SortOrder
+
 
 class Fault(StrEnum):
     """What goes wrong with one request; the number is an HTTP status."""
@@ -59,10 +64,12 @@ class CommitRefused(Exception):
 class IcebergRest:
     """The server; a context manager that listens on a free port of 127.0.0.1.
 
+    :param warehouse: where new tables go; without it none can be created.
     :param etags: whether it sends ETags and answers 304.
     :param knows_refs: whether it understands ``snapshots=refs``; if not, it sends all snapshots, as old servers do.
     """
 
+    warehouse: Path | None = None
     etags: bool = True
     knows_refs: bool = True
     requests: list[Request] = field(default_factory=list)
@@ -141,6 +148,23 @@ class IcebergRest:
                 ]
             answer = {"metadata-location": table.location, "metadata": metadata, "config": {}}
             return f'"{snapshots}-{table.location}"', answer
+
+    def create(self, namespace: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out a ``create table``; the server chooses the location."""
+        table = f"file://{self.warehouse}/{namespace}/{request['name']}"
+        metadata = new_table_metadata(
+            Schema.model_validate(request["schema"]),
+            PartitionSpec(),
+            SortOrder(),
+            table,
+            request.get("properties", {}),
+        )
+        location = f"{table}/metadata/00000-{uuid.uuid4()}.metadata.json"
+        path = Path(location.removeprefix("file://"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(metadata.model_dump_json())
+        self.register(f"{namespace}.{request['name']}", location)
+        return {"metadata-location": location, "metadata": json.loads(metadata.model_dump_json())}
 
     def commit(self, identifier: str, request: dict[str, Any]) -> dict[str, Any]:
         """Carry out a commit.
@@ -228,6 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
         self.catalog.requests.append(Request(method, url.path, query, dict(self.headers.items()), body))
+        if method == "POST" and url.path.endswith("/tables"):
+            return self._answer(200, self.catalog.create(unquote(url.path.split("/")[3]), body))
         if "/tables/" not in url.path:
             return self._answer(200, {"defaults": {}, "overrides": {}})
         fault = self.catalog.take_fault(method)

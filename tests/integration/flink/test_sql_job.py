@@ -46,6 +46,7 @@ def test_prepare_runs_all_but_the_insert_in_one_session(
     assert [statement for _, statement, _ in gateway.statements] == [
         "CREATE TABLE src (a INT)",
         "CREATE TABLE dst (a INT)",
+        f"EXPLAIN {INSERT}",
     ]
     assert flink.jobs == {}
 
@@ -82,7 +83,7 @@ def test_prepare_again_only_looks_whether_the_session_lives(
     gateway.forget_sessions()
     deployment.prepare()
     assert len(gateway.sessions) == 1
-    assert len(gateway.statements) == 4
+    assert len(gateway.statements) == 6
 
 
 def test_a_session_lost_before_the_launch_is_opened_again_once(

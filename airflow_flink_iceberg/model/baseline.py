@@ -1,0 +1,76 @@
+"""A point from which a table is known to be whole: where the proof of everything after it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.values import Value
+
+
+class Basis(StrEnum):
+    """Why the rows up to a baseline count as whole: proven, or accepted by a person with a number and a reason."""
+
+    PROVEN = "proven"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True)
+class Baseline(Value):
+    """State, table and offsets that belong together; one JSON object, kept in the restore point or the ledger.
+
+    A rollback of the table drops every baseline above its target, a recreated table drops all of them.
+
+    :param snapshot_id: the snapshot of ``branch`` that belongs to the offsets; ``None``: before the first one.
+    :param offsets: next offset by ``topic/partition``, as the state has them; -2 is a partition not read yet.
+    :param pending_rows: rows that the state had read and ``snapshot_id`` does not hold: a later commit brings them.
+    :param job_id: with ``checkpoint_id``: the state it was made of.
+    :param proven_by: ``gap`` (adds up since an older baseline), ``bounds`` or ``rows``.
+    :param accepted_rows: rows known to be doubled (> 0) or missing (< 0) that were accepted.
+    :param log_starts: first offset that the broker still had, for partitions not read yet.
+    :param discovered: every ``topic/partition`` that the source's coordinator knew.
+    :param topic_ids: Kafka's own ids by topic; a recreated topic has another.
+    :param fingerprint: of script or jar, topics and sinks; another one needs a new baseline.
+    """
+
+    KIND: ClassVar[str] = "baseline"
+
+    table: str
+    branch: str
+    table_uuid: str
+    snapshot_id: int | None
+    offsets: Mapping[str, int]
+    pending_rows: int = 0
+    basis: Basis = Basis.PROVEN
+    proven_by: str = "gap"
+    accepted_rows: int | None = None
+    reason: str | None = None
+    job_id: str | None = None
+    checkpoint_id: int | None = None
+    log_starts: Mapping[str, int] = field(default_factory=dict)
+    discovered: tuple[str, ...] = ()
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.basis is Basis.ACCEPTED and not (self.reason and self.accepted_rows is not None):
+            raise InvalidValue(
+                f"An accepted baseline of {self.table} needs accepted_rows (doubled > 0, missing < 0) and a reason."
+            )
+        if self.pending_rows < 0:
+            raise InvalidValue(f"A baseline of {self.table} has {self.pending_rows} pending rows.")
+
+    @property
+    def claim(self) -> str:
+        """``checkpoint 7 (proven by gap)``: what a proof that starts here says it starts from."""
+        where = (
+            f"snapshot {self.snapshot_id}"
+            if self.checkpoint_id is None
+            else f"checkpoint {self.checkpoint_id}"
+        )
+        if self.basis is Basis.ACCEPTED:
+            return f"{where} ({self.accepted_rows:+,} rows accepted: {self.reason})"
+        return f"{where} (proven by {self.proven_by})"

@@ -1,0 +1,173 @@
+"""The guard's rules about a state and the sinks it was taken of: does each entry find the sink that commits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_flink_iceberg.flink.operator_ids import operator_id, sink_operator_ids, sink_uids
+from airflow_flink_iceberg.model.commit import END_OF_INPUT
+from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
+from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
+from airflow_flink_iceberg.model.savepoint import CommitState
+from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
+from airflow_flink_iceberg.restart.position import belongs, pending_entries
+from airflow_flink_iceberg.restart.state import Entry, State
+
+
+def unmatched(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
+    """A strict restore is refused by Flink when the state's sink has another uid than the job's."""
+    state = facts.state
+    if state is None or not sink.sink.sink_uid or facts.allow_non_restored_state:
+        return
+    uids = {uid for uid in state.operator_uids if _is_sink_uid(uid)}
+    found = _by_uid(facts, sink, uids) if uids else _by_id(facts, sink, state)
+    if found:
+        yield Finding(
+            Verdict.WOULD_FAIL,
+            Cause.STATE_UNMATCHED,
+            f"The state belongs to the sink {found[0]!r}, and the job declares sink_uid "
+            f"{sink.sink.sink_uid!r}: Flink refuses the restore.",
+            evidence={"state_sinks": found[:5]},
+            next_step="Give the sink its old uid back.",
+        )
+
+
+def dropped(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
+    """With ``allow_non_restored_state`` Flink drops without a word what waits for a sink that the new job lacks."""
+    state = facts.state
+    if state is None or not facts.allow_non_restored_state:
+        return
+    if not state.readable and state.savepoint.commit is not CommitState.DONE:
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.STATE_UNREADABLE,
+            f"Whether rows wait in the state, which allow_non_restored_state may drop, its bytes would tell: "
+            f"{state.why_not}.",
+            next_step="Start without allow_non_restored_state, or run where the savepoint's storage can be read.",
+        )
+    waiting = [
+        entry
+        for entry in pending_entries(facts, sink, sink.head_id, retained=True)
+        if not _is_proven(sink, entry)
+    ]
+    rows = sum(entry.rows for entry in waiting)
+    if rows:
+        yield Finding(
+            Verdict.WOULD_LOSE,
+            Cause.PENDING_DROPPED,
+            f"{rows} rows wait in the state for a sink with the operator id {waiting[0].operator_id}, and nothing "
+            "proves that the new job has it: with allow_non_restored_state Flink would drop them.",
+            rows=rows,
+            evidence={"operator_ids": sorted({entry.operator_id for entry in waiting})[:5]},
+            next_step="Start once without allow_non_restored_state, with the old uid and the old kind of sink: that "
+            "commits them or is refused.",
+        )
+
+
+def holds_rows_of_others(facts: Facts) -> bool:
+    """Whether the state holds rows for a sink that none of the declared ones is known to be."""
+    entries = (facts.state.entries or ()) if facts.state else ()
+    return any(
+        entry.rows and not any(belongs(facts, sink, entry) for sink in facts.sinks) for entry in entries
+    )
+
+
+def drained(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
+    """After a drain a v1 sink takes every later checkpoint for committed (apache/iceberg#2033)."""
+    if facts.state is None:
+        return
+    if any(": Sink pre-commit aggregator: " in uid for uid in facts.state.operator_uids):
+        return
+    # Inside the downtime, and for an operator id that never committed the search would walk the whole history.
+    if not sink.metadata.mentions(str(END_OF_INPUT)):
+        return
+    job = facts.state.savepoint.job_id
+    operators = sink.operator_ids or {None}
+    if not any(sink.history.committed(job, operator, sink.head_id) == END_OF_INPUT for operator in operators):
+        return
+    yield Finding(
+        Verdict.WOULD_LOSE,
+        Cause.WOULD_STALL,
+        f"Job {job} was drained into {sink.name}: restored from this state, a v1 sink runs and commits "
+        "nothing.",
+        evidence={"job_id": job, "checkpoint_id": END_OF_INPUT},
+        next_step="Start once, stop with a savepoint without drain, and start again from that one: "
+        "the second start commits all.",
+    )
+
+
+def stranded(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
+    """Rows of the end of input that a drained v2 sink did not commit (Flink 1.20): no later start commits them.
+
+    Told of the drain's own savepoint only. Every later one carries the entry along, and a refusal each time would be
+    a false alarm for ever.
+    """
+    state = facts.state
+    if state is None or not state.drained:
+        return
+    lost = [
+        entry
+        for entry in state.entries or ()
+        if entry.rows
+        and not entry.is_v1
+        and entry.checkpoint_id > state.savepoint.checkpoint_id
+        and entry.job_id == state.savepoint.job_id
+        and belongs(facts, sink, entry)
+        and sink.history.committed(entry.job_id, entry.operator_id, sink.head_id) < entry.checkpoint_id
+    ]
+    recovered = _recovered(sink) if lost else frozenset()
+    lost = [entry for entry in lost if not recovered & {path.rpartition("/")[2] for path in entry.manifests}]
+    rows = sum(entry.rows for entry in lost)
+    if rows:
+        yield Finding(
+            Verdict.WOULD_LOSE,
+            Cause.STRANDED,
+            f"The drain of job {state.savepoint.job_id} left {rows} rows of {sink.name} staged and uncommitted: they "
+            "are lost already, and no start from this state brings them back.",
+            rows=rows,
+            evidence={"manifests": [path for entry in lost for path in entry.manifests][:5]},
+            next_step="Append them with flink-iceberg recover, or accept WOULD_LOSE with a reason; later savepoints "
+            "of the job are not refused for it.",
+        )
+
+
+def _recovered(sink: SinkFacts) -> frozenset[str]:
+    """The staged manifests that a recovery has appended, by file name."""
+    found = (snapshot.summary.get(RECOVERED_FROM) for snapshot in sink.history.ancestors(sink.head_id))
+    return frozenset(name for name in found if name)
+
+
+def _by_uid(facts: Facts, sink: SinkFacts, found: set[str]) -> list[str]:
+    """The state's sinks that no declared sink is, unless this sink is in the state itself."""
+    declared = {uid for each in facts.sinks for uid in sink_uids(each.sink.sink_uid or "")}
+    # A state without this sink is none of its business if it fits the others: Flink starts a new sink empty.
+    return [] if found & set(sink_uids(sink.sink.sink_uid or "")) else sorted(found - declared)
+
+
+def _by_id(facts: Facts, sink: SinkFacts, state: State) -> list[str]:
+    """The same where the bytes hold no uids: before Flink 2.0.
+
+    A v1 sink through SQL ignores ``uid-suffix``: an id that its run has stamped is as good as the declared one.
+    """
+    ours = sink_operator_ids(sink.sink.sink_uid or "")
+    if ours & (state.operator_ids | state.v1_operators | state.v2_operators):
+        return []
+    declared = {each for sink in facts.sinks for each in sink_operator_ids(sink.sink.sink_uid or "")}
+    stamped = {each for sink in facts.sinks for each in sink.operator_ids}
+    return sorted((state.v2_operators - declared) | (state.v1_operators - declared - stamped))
+
+
+def _is_proven(sink: SinkFacts, entry: Entry) -> bool:
+    """Whether the new job is known to have the operator that commits an entry.
+
+    Only a declared uid says so, and only of ``IcebergSink``: the one change for which the flag is commonly set is
+    from ``FlinkSink`` to it, under the same uid. Ids that Flink makes up depend on the new job's graph.
+    """
+    if entry.is_v1 or not sink.sink.sink_uid:
+        return False
+    _, *others = sink_uids(sink.sink.sink_uid)
+    return entry.operator_id in {operator_id(uid) for uid in others}
+
+
+def _is_sink_uid(uid: str) -> bool:
+    return uid.endswith("-committer") or ": Sink pre-commit aggregator: " in uid

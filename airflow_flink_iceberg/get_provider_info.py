@@ -31,8 +31,22 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["apache", "software"],
             }
         ],
-        "operators": [_modules("operators", "stop", "start", "restart", "integrity")],
-        "sensors": [_modules("sensors", "commit")],
+        "operators": [
+            _modules(
+                "operators",
+                "stop",
+                "savepoint",
+                "start",
+                "restart",
+                "cancel",
+                "preflight",
+                "restore_point",
+                "rollback",
+                "recover",
+                "integrity",
+            )
+        ],
+        "sensors": [_modules("sensors", "commit", "job", "checkpoint")],
         "triggers": [_modules("triggers", "stop", "commit")],
         "hooks": [_modules("hooks", "flink")],
         "connection-types": [_flink_connection()],

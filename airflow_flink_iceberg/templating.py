@@ -32,8 +32,9 @@ class JobTemplate:
 
     def resolve(self, context: Context) -> FlinkJob:
         """Return a rendered copy; the original, which other tasks may share, stays as it is."""
-        task: Any = context["task"]
-        return FlinkJob.from_dict(task.render_template(self.job.to_dict(), context))
+        environment = _text_environment(context["task"])
+        rendered: Any = _rendered(self.job.to_dict(), context, environment)
+        return FlinkJob.from_dict(rendered)
 
 
 def job_argument(job: Any) -> Any:
@@ -51,20 +52,27 @@ def rendered_job(job: Any) -> FlinkJob:
     return value_argument("job", job, FlinkJob)
 
 
-def value_argument(name: str, given: Any, kind: type[_Value]) -> _Value:
-    """A value given as such, as its dict form, or as the JSON of it."""
-    if isinstance(given, kind):
+def value_argument(name: str, given: Any, *kinds: type[_Value]) -> _Value:
+    """A value of one of the kinds, given as such, as its dict form, or as the JSON of it.
+
+    A dict that does not name its kind is taken for the last one.
+
+    :raises InvalidValue: anything else; its text stays out of the message, because a job may hold passwords.
+    """
+    if isinstance(given, kinds):
         return given
+    expected = " or ".join(kind.KIND for kind in kinds)
     if isinstance(given, str):
         try:
             given = json.loads(require_text(name, given))
-        except json.JSONDecodeError as error:
-            raise InvalidValue(f"{name} is neither a {kind.KIND} nor its JSON: {given[:80]!r}.") from error
+        except json.JSONDecodeError:
+            raise InvalidValue(f"{name} is a string that is no JSON of a {expected}.") from None
     if not isinstance(given, Mapping):
         raise InvalidValue(
-            f"{name} has to be a {kind.KIND}, its dict or its JSON, not {type(given).__name__}."
+            f"{name} has to be a {expected}, its dict or its JSON, not {type(given).__name__}."
         )
-    return kind.from_dict(given)
+    fitting = (kind for kind in kinds if given.get("kind") == kind.KIND)
+    return next(fitting, kinds[-1]).from_dict(given)
 
 
 def script_text(job: FlinkJob, task: Any, context: Context) -> str | None:
@@ -76,12 +84,28 @@ def script_text(job: FlinkJob, task: Any, context: Context) -> str | None:
         return deployment.script
     from jinja2 import TemplateNotFound
 
-    environment = task.get_template_env(task.dag)
+    environment = _text_environment(task)
     try:
         template = environment.get_template(deployment.script)
     except TemplateNotFound as error:
         raise InvalidValue(
             f"The script {deployment.script!r} of job {job.name!r} is not in the DAG's template search path."
         ) from error
-    text: str = task.render_template(environment.loader.get_source(environment, template.name)[0], context)
-    return text
+    return str(template.render(context))
+
+
+def _text_environment(task: Any) -> Any:
+    """The DAG's environment, without the native mode that would turn the text ``"7"`` into a number."""
+    dag = task.get_dag()
+    return dag.get_template_env(force_sandboxed=True) if dag else task.get_template_env()
+
+
+def _rendered(value: Any, context: Context, environment: Any) -> Any:
+    """Render the strings of a dict form; the operator's own method follows the DAG's native mode."""
+    if isinstance(value, str):
+        return environment.from_string(value).render(context)
+    if isinstance(value, list):
+        return [_rendered(item, context, environment) for item in value]
+    if isinstance(value, dict):
+        return {key: _rendered(item, context, environment) for key, item in value.items()}
+    return value

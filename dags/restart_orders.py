@@ -7,6 +7,7 @@ Runs as it is on the playground: connections ``flink_default`` and ``iceberg_def
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from airflow.sdk import DAG
 
@@ -31,7 +32,7 @@ with DAG(
     # Two runs would stop the same job twice.
     max_active_runs=1,
     template_searchpath=[PLAYGROUND],
-    default_args={"retries": 2},
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=10)},
     tags=["flink", "iceberg"],
     doc_md=__doc__,
 ):

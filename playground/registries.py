@@ -26,7 +26,7 @@ from playground.versions import KAFKA, Artifact, Versions, kafka_broker
 
 _FETCH_TIMEOUT = 1800.0
 
-_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+_POM = """<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>playground</groupId><artifactId>jars</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>{dependencies}</dependencies>

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
+from airflow_flink_iceberg.hooks.secrets import mask_all, mask_properties
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
     from airflow_flink_iceberg.flink.client import FlinkClient
     from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
+    from airflow_flink_iceberg.model.job import FlinkJob
+    from airflow_flink_iceberg.model.restart import RunningJob
+    from airflow_flink_iceberg.model.restore_point import RestorePoint
+    from airflow_flink_iceberg.model.savepoint import Savepoint
 
 _DEFAULT_PORT = 8081
 _TEST_TIMEOUT = 5.0
@@ -36,8 +42,6 @@ class FlinkHook(BaseHook):
     default_conn_name = "flink_default"
     conn_type = "flink"
     hook_name = "Flink"
-
-    _SECRET_EXTRAS: ClassVar[tuple[str, ...]] = ("token", "client_key_password")
 
     def __init__(
         self, flink_conn_id: str = default_conn_name, *, lookup: Callable[[str], Any] | None = None
@@ -70,7 +74,7 @@ class FlinkHook(BaseHook):
             self._url(),
             auth=(connection.login, connection.password or "") if connection.login else None,
             token=extra.get("token") or None,
-            headers=_json_object(extra, "headers"),
+            headers=json_object(extra, "headers"),
             verify=_verify(extra.get("verify")),
             client_cert=extra.get("client_cert") or None,
             client_key=extra.get("client_key") or None,
@@ -94,12 +98,26 @@ class FlinkHook(BaseHook):
     @property
     def storage(self) -> dict[str, str]:
         """FileIO properties for savepoints, where they differ from the catalog's."""
-        return {key: str(item) for key, item in _json_object(self.extra, "storage").items()}
+        return json_object(self.extra, "storage")
 
     @property
     def ui_url(self) -> str:
-        """What people's browsers can reach."""
-        return str(self.extra.get("ui_url") or self._url())
+        """What people's browsers can reach.
+
+        :raises InvalidValue: no http(s) address, or one with a login, which would end up in a link.
+        """
+        from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
+
+        given = self.extra.get("ui_url")
+        if not given:
+            return self._url()
+        try:
+            return FlinkEndpoint(str(given)).url
+        except InvalidValue:
+            raise InvalidValue(
+                f"The field 'ui_url' of connection {self.flink_conn_id!r} has to be http(s)://host:port/prefix, "
+                "without a login or query."
+            ) from None
 
     def get_conn(self) -> FlinkClient:
         """The client of this connection; kept open for as long as the hook lives."""
@@ -108,6 +126,12 @@ class FlinkHook(BaseHook):
         if self._client is None:
             self._client = FlinkClient(self.endpoint)
         return self._client
+
+    def close(self) -> None:
+        """Close the client; the next call opens it anew."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def get_job(self, name: str, job_id: str | None = None) -> JobDetails:
         """The one running job of this name.
@@ -126,6 +150,77 @@ class FlinkHook(BaseHook):
     def cancel(self, job_id: str) -> bool:
         """Cancel a job without a savepoint; false: it had ended already. A repeat changes nothing."""
         return self.get_conn().cancel(job_id)
+
+    def stop_with_savepoint(
+        self,
+        job: FlinkJob,
+        *,
+        target_directory: str | None = None,
+        format_type: str = "CANONICAL",
+        timeout: float = 1800.0,
+    ) -> Savepoint:
+        """Stop a job atomically with a savepoint, as ``FlinkStopWithSavepointOperator`` does.
+
+        A retry of the task attaches to the recorded stop; outside of a task a repeat is a new stop.
+
+        :raises JobNotStoppable, OperationInFlight, SavepointFailed: the job goes on.
+        :raises WaitTimeout: the stop goes on in Flink.
+        """
+        from airflow_flink_iceberg.hooks.use_cases import stop_with_savepoint
+        from airflow_flink_iceberg.restart.stop import StopOptions
+
+        options = StopOptions(target_directory, format_type, timeout=timeout)
+        return stop_with_savepoint(self._here(job), options, self._lookup)
+
+    def trigger_savepoint(
+        self,
+        job: FlinkJob,
+        *,
+        target_directory: str | None = None,
+        format_type: str = "CANONICAL",
+        timeout: float = 1800.0,
+    ) -> Savepoint:
+        """Take a savepoint of a job that goes on, as ``FlinkTriggerSavepointOperator`` does.
+
+        Retries and errors are as for :meth:`stop_with_savepoint`; its ``commit`` is ``pending`` (FLINK-25191).
+        """
+        from airflow_flink_iceberg.hooks.use_cases import trigger_savepoint
+        from airflow_flink_iceberg.restart.savepoint import SavepointOptions
+
+        options = SavepointOptions(target_directory, format_type, timeout=timeout)
+        return trigger_savepoint(self._here(job), options, self._lookup)
+
+    def start(
+        self,
+        job: FlinkJob,
+        savepoint: Savepoint | RestorePoint | str | None,
+        *,
+        allow_non_restored_state: bool = False,
+        accept_verdicts: Sequence[str] = (),
+        reason: str | None = None,
+        timeout: float = 1800.0,
+    ) -> RunningJob:
+        """Start a job, guarded, as ``FlinkStartJobOperator`` does; ``None`` as the savepoint: without state.
+
+        A retry of the task attaches to the launched job. A script given by its path is found inside a task only.
+
+        :raises RestartRefused: the guard refuses; nothing was started. :raises JobFailed, RestoreMismatch: it does
+            not run from this state.
+        """
+        from airflow_flink_iceberg.hooks.use_cases import start
+        from airflow_flink_iceberg.operators.base import verdicts
+        from airflow_flink_iceberg.restart.start import StartOptions
+
+        options = StartOptions(
+            allow_non_restored_state, verdicts(accept_verdicts), reason=reason, timeout=timeout
+        )
+        return start(self._here(job), savepoint, options, self._lookup)
+
+    def _here(self, job: FlinkJob) -> FlinkJob:
+        """The job on this hook's cluster, whatever connection it names itself."""
+        from dataclasses import replace
+
+        return replace(job, flink_conn_id=self.flink_conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the cluster for its version, quickly and once; no secret is in the answer."""
@@ -149,33 +244,36 @@ class FlinkHook(BaseHook):
             raise InvalidValue(f"Connection {self.flink_conn_id!r} has no host.")
         if "://" not in host:
             host = f"{connection.schema or 'http'}://{host}"
-        parts = urlsplit(host)
-        has_port = parts.port is not None
+        try:
+            parts = urlsplit(host)
+            has_port = parts.port is not None
+        except ValueError:
+            raise InvalidValue(
+                f"The field 'host' of connection {self.flink_conn_id!r} has a host or port that cannot be read; it "
+                "has to be a name, or http(s)://host:port/prefix."
+            ) from None
         port = connection.port or (None if has_port or parts.scheme == "https" else _DEFAULT_PORT)
         netloc = parts.netloc if has_port or port is None else f"{parts.netloc}:{port}"
         return f"{parts.scheme}://{netloc}{parts.path}"
 
     def _mask(self, connection: Any) -> None:
-        from airflow.sdk.log import mask_secret
-
         extra = connection.extra_dejson or {}
-        secrets = [connection.password, *(extra.get(name) for name in self._SECRET_EXTRAS)]
-        secrets += [item for field in ("headers", "storage") for item in _json_object(extra, field).values()]
-        for secret in secrets:
-            if secret:
-                mask_secret(str(secret))
+        # First what needs no parsing: a field that is not of its form must not leave the others unmasked.
+        mask_all([connection.password, extra.get("token")])
+        mask_all(item for item in (extra.get("headers"), extra.get("storage")) if isinstance(item, str))
+        mask_all(json_object(extra, "headers").values())
+        mask_properties(json_object(extra, "storage"))
 
 
-def _json_object(extra: Mapping[str, Any], field: str) -> dict[str, str]:
+def json_object(extra: Mapping[str, Any], field: str) -> dict[str, str]:
     """An object that the connection form keeps as text."""
     found = extra.get(field) or {}
     if isinstance(found, str):
         try:
             found = json.loads(found)
-        except json.JSONDecodeError as error:
-            raise InvalidValue(
-                f"The field {field!r} of the flink connection is not a JSON object."
-            ) from error
+        except json.JSONDecodeError:
+            # Its text may hold secrets, so it is not kept as the cause either.
+            raise InvalidValue(f"The field {field!r} of the flink connection is not a JSON object.") from None
     if not isinstance(found, Mapping):
         raise InvalidValue(f"The field {field!r} of the flink connection is not a JSON object.")
     return {str(key): str(item) for key, item in found.items()}
@@ -196,6 +294,9 @@ def _number(extra: Mapping[str, Any], field: str, default: float) -> float:
     if value in (None, ""):
         return default
     try:
-        return float(str(value))
-    except ValueError as error:
-        raise InvalidValue(f"The field {field!r} of the flink connection is not a number.") from error
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise InvalidValue(f"The field {field!r} of the flink connection is not a number above 0.")
+    return number

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_flink_iceberg.hooks.flink import FlinkHook
+from airflow_flink_iceberg.hooks.secrets import mask_properties
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
@@ -69,4 +70,5 @@ def catalog_config(iceberg_conn_id: str, lookup: Lookup = BaseHook.get_connectio
     properties.setdefault("type", "rest")
     if properties["type"] == "rest" and connection.login and connection.password:
         properties["credential"] = f"{connection.login}:{connection.password}"
+    mask_properties(properties)
     return CatalogConfig(name, properties)

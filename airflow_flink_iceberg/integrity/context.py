@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.integrity.lineage import Runs
+from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
@@ -17,10 +18,23 @@ from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
+    from airflow_flink_iceberg.flink.metadata import SavepointMetadata
     from airflow_flink_iceberg.iceberg.catalog import TableAccess
     from airflow_flink_iceberg.iceberg.metadata import TableMetadata
 
 _SOURCES = {"rest": 0, "state": 1, "table": 2, "given": 3}
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """What the broker says of the topics, for offsets that are not positions yet.
+
+    :param ids: Kafka's own ids by topic.
+    :param log_starts: first offset that is still there, by ``topic/partition``.
+    """
+
+    ids: Mapping[str, str] = field(default_factory=dict)
+    log_starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,12 @@ class CheckContext:
     :param lineage: links "restored from" and ids of runs known to belong together.
     :param flink: ``None`` when no cluster can be asked.
     :param sink: what the author declared about this table, if anything.
+    :param state: a savepoint or retained checkpoint of the job, read by the caller *before* the table was, so that
+        the table is at least as new.
+    :param state_job_id: the run that took it; ``None``: what the state's own entries say, else the restart's.
+    :param baseline: where the proof begins; ``None``: before the table's first commit.
+    :param fingerprint: of script or jar, topics and sinks, as far as the caller knows it.
+    :param topics: ``None`` when no broker was asked.
     """
 
     access: TableAccess
@@ -46,6 +66,11 @@ class CheckContext:
     lineage: frozenset[RunLink | str] = frozenset()
     flink: FlinkClient | None = None
     sink: TableSink | None = None
+    state: SavepointMetadata | None = None
+    state_job_id: str | None = None
+    baseline: Baseline | None = None
+    fingerprint: str | None = None
+    topics: TopicFacts | None = None
 
     @property
     def table(self) -> str:
@@ -58,22 +83,31 @@ class CheckContext:
         return self.restore_point.position(self.table, self.branch) if self.restore_point else None
 
     @property
+    def links(self) -> tuple[RunLink, ...]:
+        """All records of "restored from", the most trusted first; two of them may contradict each other."""
+        links = _restart_link(self.restart) if self.restart else []
+        links += self.restore_point.lineage if self.restore_point else ()
+        given = [item for item in self.lineage if isinstance(item, RunLink)]
+        # Should two sources contradict each other, the first one counts: always the same one.
+        ordered = sorted(
+            given, key=lambda link: (_SOURCES.get(link.source, 9), link.job_id, link.checkpoint_id)
+        )
+        return (*links, *ordered)
+
+    @property
     def runs(self) -> Runs:
         """All runs known to belong together: the given lineage, the restore point's, and the restart itself."""
-        links: list[RunLink] = []
         members = [item for item in self.lineage if isinstance(item, str)]
         if self.restart:
             members.append(self.restart.running_job.job_id)
-            links += _restart_link(self.restart)
         if self.restore_point:
             members.append(self.restore_point.savepoint.job_id)
-            links += self.restore_point.lineage
-        given = [item for item in self.lineage if isinstance(item, RunLink)]
-        # Should two sources contradict each other, the first one counts: always the same one.
-        links += sorted(
-            given, key=lambda link: (_SOURCES.get(link.source, 9), link.job_id, link.checkpoint_id)
-        )
-        return Runs(links, members)
+        return Runs(self.links, members)
+
+    @property
+    def other_writers(self) -> frozenset[str]:
+        """Flink jobs that are declared for this table and are not judged."""
+        return frozenset(self.sink.other_writers if self.sink else ())
 
 
 Since = Restart | RestorePoint | str | int | None
@@ -89,11 +123,17 @@ def open_context(
     lineage: Iterable[RunLink | str] = (),
     flink: FlinkClient | None = None,
     sink: TableSink | None = None,
+    state: SavepointMetadata | None = None,
+    state_job_id: str | None = None,
+    baseline: Baseline | None = None,
+    fingerprint: str | None = None,
+    topics: TopicFacts | None = None,
 ) -> CheckContext:
     """Read the table's metadata once and fix what is judged.
 
     :param since: a :class:`Restart` given here is also the restart that is verified, unless ``restart`` says another.
     :param lineage: what is known beside the links that are recorded in the table itself, which are read here.
+    :param state: with what follows, see :class:`CheckContext`.
     :raises BranchNotFound: no such branch.
     :raises InvalidValue: ``since`` is no tag, branch or snapshot of this table, or a restore point of other tables.
     :raises TableNotFound: the catalog has no such table.
@@ -113,6 +153,11 @@ def open_context(
         lineage=frozenset([*lineage, *links_in_properties(metadata.properties)]),
         flink=flink,
         sink=sink,
+        state=state,
+        state_job_id=state_job_id,
+        baseline=baseline,
+        fingerprint=fingerprint,
+        topics=topics,
     )
 
 

@@ -18,8 +18,9 @@ class Runs:
         self._parents: dict[str, RunLink] = {}
         for link in links:
             self._parents.setdefault(link.job_id, link)
+        self._members = frozenset(members)
         parents = {link.parent_job_id for link in self._parents.values()}
-        self.ids = frozenset(self._parents) | frozenset(parents) | frozenset(members)
+        self.ids = frozenset(self._parents) | frozenset(parents) | self._members
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self.ids
@@ -44,3 +45,31 @@ class Runs:
     def children(self, job_id: str) -> tuple[RunLink, ...]:
         """The runs that were started from a state of ``job_id``."""
         return tuple(link for link in self._parents.values() if link.parent_job_id == job_id)
+
+    def tree(self, job_id: str) -> frozenset[str]:
+        """Every run connected with ``job_id``: ancestors, siblings, their descendants, and what is given as member.
+
+        Two jobs may pin the same table, so a recorded link alone does not make a run one of this job's.
+        """
+        neighbours: dict[str, set[str]] = {}
+        for link in self._parents.values():
+            neighbours.setdefault(link.job_id, set()).add(link.parent_job_id)
+            neighbours.setdefault(link.parent_job_id, set()).add(link.job_id)
+        tree = {job_id, *self._members}
+        todo = list(tree)
+        while todo:
+            new = neighbours.get(todo.pop(), set()) - tree
+            tree |= new
+            todo.extend(new)
+        return frozenset(tree)
+
+    def after(self, job_id: str, checkpoint_id: int) -> frozenset[str]:
+        """The runs that descend from a state of ``job_id`` at ``checkpoint_id`` or later."""
+        found: set[str] = set()
+        todo = [link.job_id for link in self.children(job_id) if link.checkpoint_id >= checkpoint_id]
+        while todo:
+            run = todo.pop()
+            if run not in found and run != job_id:
+                found.add(run)
+                todo.extend(link.job_id for link in self.children(run))
+        return frozenset(found)

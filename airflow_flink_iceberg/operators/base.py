@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,18 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_flink_iceberg.links import FlinkJobLink, push_job_link
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import FlinkJob
+from airflow_flink_iceberg.model.values import require_text
 from airflow_flink_iceberg.templating import job_argument, rendered_job, script_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_flink_iceberg.restart.systems import Systems
+
+
+MIN_HOLD = 8.0
+"""Seconds that a deferral lasts at least: Airflow may fail one that ends sooner, because the scheduler has not yet
+seen the worker leave. A wait that is nearly over goes on in the worker."""
 
 
 class FlinkJobOperator(BaseOperator):
@@ -47,6 +54,8 @@ class FlinkJobOperator(BaseOperator):
         """The job's cluster, deployment and tables, by its connections."""
         from airflow_flink_iceberg.hooks.systems import open_systems
 
+        require_seconds("poll_interval", self.poll_interval)
+        require_seconds("timeout", self.timeout)
         job = self.flink_job
         return open_systems(job, script_text(job, self, context))
 
@@ -62,6 +71,27 @@ class FlinkJobOperator(BaseOperator):
         push_job_link(context, FlinkHook(self.flink_job.flink_conn_id).ui_url, job_id)
 
 
+def check_savepoint_arguments(target_directory: Any, format_type: Any) -> None:
+    """Refuse what a template left behind, before it is recorded and sent.
+
+    :raises InvalidValue: ``''``, ``'None'`` or a repr as the directory, or a format that Flink does not have.
+    """
+    if target_directory is not None:
+        require_text("target_directory", target_directory)
+    if format_type not in ("CANONICAL", "NATIVE"):
+        raise InvalidValue(f"format_type has to be CANONICAL or NATIVE, not {format_type!r}.")
+
+
+def require_seconds(name: str, value: Any) -> float:
+    """Return a time that can be waited.
+
+    :raises InvalidValue: not a number above 0: an interval of 0 would ask Flink without a pause.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InvalidValue(f"{name} has to be a number of seconds above 0, not {value!r}.")
+    return float(value)
+
+
 @contextmanager
 def as_task_failure() -> Iterator[None]:
     """Let Airflow retry only what a retry can help.
@@ -74,6 +104,14 @@ def as_task_failure() -> Iterator[None]:
         if error.retryable:
             raise
         raise AirflowFailException(str(error)) from error
+
+
+def reason_text(accept: Sequence[str], reason: str | None) -> str | None:
+    """The reason that is recorded with accepted verdicts.
+
+    :raises InvalidValue: verdicts are accepted for a reason that a template left empty.
+    """
+    return require_text("reason", reason) if accept and reason is not None else reason
 
 
 def verdicts(accept: Sequence[str]) -> tuple[Any, ...]:

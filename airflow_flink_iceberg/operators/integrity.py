@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.job import ExternalDeployment
+from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
-from airflow_flink_iceberg.operators.start import state_argument
+from airflow_flink_iceberg.operators.start import state_argument, state_value
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_flink_iceberg.checks import Check
     from airflow_flink_iceberg.model.job import TableSink
-    from airflow_flink_iceberg.model.restart import Restart
     from airflow_flink_iceberg.model.result import CheckReport
     from airflow_flink_iceberg.restart.systems import Systems
 
@@ -60,7 +62,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             if self.on_unknown not in ("fail", "warn"):
                 raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
             restart = self._restart()
-            systems = self.open_systems(context)
+            systems = self._open_tables()
             reports = [self._check(systems, sink, restart) for sink in systems.job.sinks]
             if not reports:
                 raise InvalidValue(
@@ -69,8 +71,14 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             report = _merged(reports)
         self.log.info("Integrity of %s\n%s", report.table, text_report(report, restart))
         self._write(report, restart)
-        self._fail_once(report)
+        self._fail_once(context, report)
         return report.to_dict()
+
+    def _open_tables(self) -> Systems:
+        """The cluster and the tables: a check needs no script, and must not fail because there is none here."""
+        from airflow_flink_iceberg.hooks.systems import open_systems
+
+        return open_systems(replace(self.flink_job, deployment=ExternalDeployment()), None)
 
     def _check(self, systems: Systems, sink: TableSink, restart: Restart | None) -> CheckReport:
         from airflow_flink_iceberg.iceberg.run_links import links_in_properties
@@ -90,13 +98,10 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         return run_checks(self._checks(), context)
 
     def _restart(self) -> Restart | None:
-        from airflow_flink_iceberg.model.restart import Restart
-
-        if isinstance(self.since, Restart):
-            return self.since
-        if isinstance(self.since, dict) and self.since.get("kind") == Restart.KIND:
-            return Restart.from_dict(self.since)
-        return None
+        if self.since is None:
+            return None
+        found = state_value("since", self.since)
+        return found if isinstance(found, Restart) else None
 
     def _since(self) -> Any:
         if self.since is None:
@@ -115,15 +120,17 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             return
         from airflow_flink_iceberg.integrity.report.write import write_report
 
-        for path in write_report(report, self.report_path, restart=restart, write=_write_object):
+        for path in write_report(report, self.report_path, restart=restart, write=write_object):
             self.log.info("Report: %s", path)
 
-    def _fail_once(self, report: CheckReport) -> None:
+    def _fail_once(self, context: Context, report: CheckReport) -> None:
         from airflow_flink_iceberg.model.result import Outcome
 
         bad = [Outcome.FAIL] if self.on_unknown == "warn" else [Outcome.FAIL, Outcome.UNKNOWN]
         if report.outcome not in bad:
             return
+        # A failed task returns nothing, and then the report is wanted most: by a task with trigger rule all_done.
+        context["ti"].xcom_push(key="return_value", value=report.to_dict())
         failed = [result for result in report.results if result.outcome in bad]
         lines = "; ".join(f"{result.name} {result.outcome}: {result.description}" for result in failed[:5])
         raise AirflowFailException(
@@ -143,7 +150,8 @@ def _merged(reports: Sequence[CheckReport]) -> CheckReport:
     return CheckReport(tables, None, results, created_at=max(report.created_at or 0 for report in reports))
 
 
-def _write_object(path: str, text: str) -> None:
+def write_object(path: str, text: str) -> None:
+    """Store a text at any URL that Airflow's ObjectStoragePath knows, replacing what is there."""
     from airflow.sdk import ObjectStoragePath
 
     target = ObjectStoragePath(path)

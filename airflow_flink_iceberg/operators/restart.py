@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, verdicts
+from airflow_flink_iceberg.operators.base import (
+    FlinkJobOperator,
+    as_task_failure,
+    check_savepoint_arguments,
+    reason_text,
+    verdicts,
+)
+from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,9 +36,11 @@ class FlinkRestartJobOperator(FlinkJobOperator):
     :param pin: Keep the restore point's snapshots from being expired, by a tag on each table.
     :param pin_days: After how many days a table's maintenance may drop the tag.
     :param accept_verdicts: Restart in spite of exactly these verdicts; needs ``reason``, and is recorded.
+    :param ledger: An Iceberg table that gets one row per restart, ``namespace.name`` in the catalog of the first sink
+        or ``conn_id:namespace.name``; made on first use. A failure to write it is a warning.
     """
 
-    template_fields: Sequence[str] = ("job", "target_directory", "format_type", "reason")
+    template_fields: Sequence[str] = ("job", "target_directory", "format_type", "reason", "ledger")
 
     def __init__(
         self,
@@ -43,6 +52,7 @@ class FlinkRestartJobOperator(FlinkJobOperator):
         allow_non_restored_state: bool = False,
         accept_verdicts: Sequence[str] = (),
         reason: str | None = None,
+        ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -53,15 +63,19 @@ class FlinkRestartJobOperator(FlinkJobOperator):
         self.allow_non_restored_state = allow_non_restored_state
         self.accept_verdicts = accept_verdicts
         self.reason = reason
+        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restart, or go on from where an earlier try was killed."""
+        from airflow_flink_iceberg.restart.ledger_entries import restart_entries
         from airflow_flink_iceberg.restart.restart import restart
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
+            check_savepoint_arguments(self.target_directory, self.format_type)
             systems = self.open_systems(context)
-            done = restart(systems, open_steps(context, key="restart"), self._options())
+            steps = open_steps(context, key="restart")
+            done = restart(systems, steps, self._options())
         self.push_link(context, done.running_job.job_id)
         self.log.info(
             "Job %s restarted from checkpoint %s as %s, downtime %s s, the guard said %s (by %s)",
@@ -72,6 +86,7 @@ class FlinkRestartJobOperator(FlinkJobOperator):
             done.decision.verdict,
             done.decision.proven_by,
         )
+        record_act(self.ledger, context, systems, steps, lambda act: restart_entries(act, done))
         return done.to_dict()
 
     def _options(self) -> RestartOptions:
@@ -84,7 +99,7 @@ class FlinkRestartJobOperator(FlinkJobOperator):
             StartOptions(
                 self.allow_non_restored_state,
                 verdicts(self.accept_verdicts),
-                self.reason,
+                reason_text(self.accept_verdicts, self.reason),
                 self.poll_interval,
                 self.timeout,
             ),

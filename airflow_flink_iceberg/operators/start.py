@@ -11,7 +11,8 @@ from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import require_text
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, verdicts
+from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, reason_text, verdicts
+from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,9 +32,10 @@ class FlinkStartJobOperator(FlinkJobOperator):
     :param stateless: Start without state instead; only the very first start of a job is SAFE that way.
     :param allow_non_restored_state: Let Flink drop state that no operator of the job claims.
     :param accept_verdicts: Start in spite of exactly these verdicts; needs ``reason``, and is recorded.
+    :param ledger: An Iceberg table that gets one row per start; see :class:`FlinkRestartJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("job", "savepoint", "reason")
+    template_fields: Sequence[str] = ("job", "savepoint", "reason", "ledger")
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class FlinkStartJobOperator(FlinkJobOperator):
         allow_non_restored_state: bool = False,
         accept_verdicts: Sequence[str] = (),
         reason: str | None = None,
+        ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,9 +54,11 @@ class FlinkStartJobOperator(FlinkJobOperator):
         self.allow_non_restored_state = allow_non_restored_state
         self.accept_verdicts = accept_verdicts
         self.reason = reason
+        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide and start, or attach to the job that an earlier try has launched."""
+        from airflow_flink_iceberg.restart.ledger_entries import start_entries
         from airflow_flink_iceberg.restart.start import StartOptions
         from airflow_flink_iceberg.restart.start_job import start_job
         from airflow_flink_iceberg.task_store import open_steps
@@ -63,15 +68,19 @@ class FlinkStartJobOperator(FlinkJobOperator):
             options = StartOptions(
                 allow_non_restored_state=self.allow_non_restored_state,
                 accept=verdicts(self.accept_verdicts),
-                reason=self.reason,
+                reason=reason_text(self.accept_verdicts, self.reason),
                 poll_interval=self.poll_interval,
                 timeout=self.timeout,
             )
             systems = self.open_systems(context)
-            running, decision = start_job(systems, open_steps(context, key="start"), given, options)
+            steps = open_steps(context, key="start")
+            running, decision = start_job(systems, steps, given, options)
             self.log.info("The guard said %s (by %s) of this start", decision.verdict, decision.proven_by)
             self.push_link(context, running.job_id)
-            return running.to_dict()
+        record_act(
+            self.ledger, context, systems, steps, lambda act: start_entries(act, running, decision, given)
+        )
+        return running.to_dict()
 
     def _state(self) -> Savepoint | RestorePoint | str | None:
         if self.stateless:
@@ -82,13 +91,17 @@ class FlinkStartJobOperator(FlinkJobOperator):
 
 
 def state_argument(name: str, given: Any) -> Savepoint | RestorePoint | str:
-    """A state as value, dict, JSON or path.
+    """A state as value, dict, JSON or path; a ``Restart`` gives its restore point.
 
     :raises InvalidValue: nothing, an empty string, ``'None'`` or a repr: what a template leaves behind.
     """
-    if isinstance(given, Restart):
-        return given.restore_point
-    if isinstance(given, Savepoint | RestorePoint):
+    found = state_value(name, given)
+    return found.restore_point if isinstance(found, Restart) else found
+
+
+def state_value(name: str, given: Any) -> Savepoint | RestorePoint | Restart | str:
+    """The same, with a ``Restart`` left whole."""
+    if isinstance(given, Savepoint | RestorePoint | Restart):
         return given
     if isinstance(given, str):
         text = require_text(name, given)
@@ -100,11 +113,12 @@ def state_argument(name: str, given: Any) -> Savepoint | RestorePoint | str:
             raise InvalidValue(f"{name} begins like JSON and is none: {text[:80]!r}.") from error
     if not isinstance(given, Mapping):
         raise InvalidValue(f"{name} has to be a savepoint, its dict, its JSON or its path, not {given!r}.")
-    kinds: dict[Any, Any] = {"savepoint": Savepoint, "restore_point": RestorePoint, "restart": Restart}
-    kind = kinds.get(given.get("kind"))
+    kinds: dict[str, Any] = {kind.KIND: kind for kind in (Savepoint, RestorePoint, Restart)}
+    kind = kinds.get(str(given.get("kind")))
     if kind is None:
         raise InvalidValue(
             f"{name} is a dict of kind {given.get('kind')!r}; a savepoint, restore_point or restart is "
             "expected."
         )
-    return state_argument(name, kind.from_dict(given))
+    found: Savepoint | RestorePoint | Restart = kind.from_dict(given)
+    return found

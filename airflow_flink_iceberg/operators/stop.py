@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.base import (
+    MIN_HOLD,
+    FlinkJobOperator,
+    as_task_failure,
+    check_savepoint_arguments,
+)
+from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_flink_iceberg.flink.deployments.base import StopRequest
+    from airflow_flink_iceberg.model.savepoint import Savepoint
     from airflow_flink_iceberg.restart.steps import Steps
     from airflow_flink_iceberg.restart.systems import Systems
 
+_DEFERRED_INTERVAL = 2.0
+"""Seconds between two looks of the trigger: what it comes late is downtime where a start follows."""
 _INLINE_SECONDS = 8.0
-"""How long the worker itself looks before it defers: most stops end within it, and Airflow may fail a deferral that
-ends sooner than about 8 s (the scheduler has not yet seen the worker leave)."""
+"""How long the worker itself looks before it defers: most stops end within it."""
 
 
 class FlinkStopWithSavepointOperator(FlinkJobOperator):
@@ -34,9 +44,10 @@ class FlinkStopWithSavepointOperator(FlinkJobOperator):
         cluster's savepoint directory.
     :param format_type: ``CANONICAL`` or ``NATIVE``.
     :param deferrable: Wait in the triggerer when the stop takes longer than a few seconds.
+    :param ledger: An Iceberg table that gets one row per stop; see :class:`FlinkRestartJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("job", "target_directory", "format_type")
+    template_fields: Sequence[str] = ("job", "target_directory", "format_type", "ledger")
 
     def __init__(
         self,
@@ -45,54 +56,98 @@ class FlinkStopWithSavepointOperator(FlinkJobOperator):
         format_type: str = "CANONICAL",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 0.5,
+        ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poll_interval=poll_interval, **kwargs)
         self.target_directory = target_directory
         self.format_type = format_type
         self.deferrable = deferrable
+        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stop, or attach to the stop that an earlier try has sent."""
+        return self._stop_until(context, time.time() + self.timeout)
+
+    def execute_complete(
+        self, context: Context, event: Any = None, deadline: float | None = None
+    ) -> dict[str, Any]:
+        """Look again; what the event says is not trusted, the record and Flink are.
+
+        :param deadline: when this try's wait ends, in seconds since the epoch; a resume does not begin it anew.
+        """
+        return self._stop_until(context, deadline or time.time() + self.timeout)
+
+    def _stop_until(self, context: Context, deadline: float) -> dict[str, Any]:
+        from airflow_flink_iceberg.restart.ledger_entries import stop_entries
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
-            return self._stop(context, self.open_systems(context), open_steps(context, key="stop"))
+            check_savepoint_arguments(self.target_directory, self.format_type)
+            systems = self.open_systems(context)
+            steps = open_steps(context, key="stop")
+            savepoint = self._stop(context, systems, steps, deadline)
+        record_act(self.ledger, context, systems, steps, lambda act: stop_entries(act, savepoint))
+        return savepoint.to_dict()
 
-    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
-        """Look again; what the event says is not trusted, the record and Flink are."""
-        return self.execute(context)
-
-    def _stop(self, context: Context, systems: Systems, steps: Steps) -> dict[str, Any]:
+    def _stop(self, context: Context, systems: Systems, steps: Steps, deadline: float) -> Savepoint:
         from airflow_flink_iceberg.model.errors import WaitTimeout
         from airflow_flink_iceberg.restart import stop as stopping
         from airflow_flink_iceberg.restart.steps import Step
 
         stopping.settle_request(systems, steps)
+        left = max(self.poll_interval, deadline - time.time())
         options = stopping.StopOptions(
             self.target_directory,
             self.format_type,
             poll_interval=self.poll_interval,
-            timeout=_INLINE_SECONDS if self.deferrable else self.timeout,
+            timeout=min(left, _INLINE_SECONDS) if self.deferrable else left,
         )
         if found := stopping.recorded_savepoint(steps):
-            return found.to_dict()
-        request = stopping.request_stop(systems, steps, options)
+            return found
+        request = _resumed(steps, stopping.request_stop(systems, steps, options))
         self.push_link(context, request.job_id)
         try:
             savepoint = stopping.await_stop(systems, steps, request, options)
-        except WaitTimeout:
-            if not self.deferrable:
-                raise
-            self._defer(request, int((steps.intent(Step.STOP) or {}).get("requested_at", 0)))
+        except WaitTimeout as error:
+            if not self.deferrable or time.time() + MIN_HOLD >= deadline:
+                raise WaitTimeout(
+                    f"The stop of job {request.job_id} ({request.trigger_id}) took longer than {self.timeout:g} s; "
+                    "it goes on in Flink. Retry the task to go on waiting."
+                ) from error
+            _record_ending(systems, steps, request)
+            self._defer(request, deadline)
         steps.write({Step.STOP: {"outcome": savepoint.to_dict()}})
-        return savepoint.to_dict()
+        return savepoint
 
-    def _defer(self, request: StopRequest, requested_at: int) -> None:
+    def _defer(self, request: StopRequest, deadline: float) -> None:
         from airflow_flink_iceberg.triggers.stop import FlinkStopTrigger
 
-        deadline = requested_at / 1000 + self.timeout
         trigger = FlinkStopTrigger(
-            flink_conn_id=self.flink_job.flink_conn_id, job_id=request.job_id, deadline=deadline
+            flink_conn_id=self.flink_job.flink_conn_id,
+            job_id=request.job_id,
+            deadline=deadline,
+            poll_interval=max(self.poll_interval, _DEFERRED_INTERVAL),
         )
-        self.defer(trigger=trigger, method_name="execute_complete")
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"deadline": deadline})
+
+
+def _resumed(steps: Steps, request: StopRequest) -> StopRequest:
+    """The request with what an earlier process saw of it."""
+    from airflow_flink_iceberg.restart.steps import Step
+
+    return replace(request, uncommitted_since=(steps.intent(Step.STOP) or {}).get("uncommitted_since"))
+
+
+def _record_ending(systems: Systems, steps: Steps, request: StopRequest) -> None:
+    """Keep since when a stop that failed after its savepoint is given time to end: a resume must not begin it anew."""
+    from airflow_flink_iceberg.model.errors import FlinkAnswerInvalid, FlinkUnreachable
+    from airflow_flink_iceberg.restart.steps import Step
+
+    try:
+        since = systems.deployment.poll_stop(request).uncommitted_since
+    except (FlinkUnreachable, FlinkAnswerInvalid):
+        return
+    if since is not None and since != request.uncommitted_since:
+        intent = {**(steps.intent(Step.STOP) or {}), "uncommitted_since": since}
+        steps.write({Step.STOP: {"intent": intent}})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_flink_iceberg.sensors.checkpoint import FlinkCheckpointSensor
 from airflow_flink_iceberg.sensors.commit import IcebergCommitSensor
+from airflow_flink_iceberg.sensors.job import FlinkJobSensor
 
-__all__ = ["IcebergCommitSensor"]
+__all__ = ["FlinkCheckpointSensor", "FlinkJobSensor", "IcebergCommitSensor"]

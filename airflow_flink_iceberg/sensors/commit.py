@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment, FlinkJob
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
-from airflow_flink_iceberg.operators.base import as_task_failure
+from airflow_flink_iceberg.operators.base import MIN_HOLD, as_task_failure, require_seconds
 from airflow_flink_iceberg.templating import job_argument, rendered_job
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ class IcebergCommitSensor(BaseOperator):
         from airflow_flink_iceberg.hooks.systems import open_systems
 
         with as_task_failure():
+            require_seconds("poll_interval", self.poll_interval)
+            require_seconds("timeout", self.timeout)
             job = _watched(rendered_job(self.job))
             systems = open_systems(job, None)
             target, deadline = self._target(context, systems)
@@ -98,7 +100,7 @@ class IcebergCommitSensor(BaseOperator):
                     f"Checkpoint {target.checkpoint_id} of job {target.job_id} did not land in "
                     f"{self.timeout:g} s: {found.why}."
                 )
-            if self.deferrable:
+            if self.deferrable and time.time() + MIN_HOLD < deadline:
                 self._defer(job, target, deadline)
             time.sleep(min(self.poll_interval, max(0.0, deadline - time.time())))
 
@@ -156,13 +158,8 @@ def _watched(job: FlinkJob) -> FlinkJob:
 def _run_of(since: Any) -> RunningJob:
     from airflow_flink_iceberg.templating import value_argument
 
-    if isinstance(since, Restart):
-        return since.running_job
-    if isinstance(since, RunningJob):
-        return since
-    if isinstance(since, dict) and since.get("kind") == Restart.KIND:
-        return Restart.from_dict(since).running_job
-    return value_argument("since", since, RunningJob)
+    found: Any = value_argument("since", since, Restart, RunningJob)
+    return found.running_job if isinstance(found, Restart) else found
 
 
 def _whole_number(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""How triggers poll: a synchronous look in a bounded pool, with a real time limit and tolerated failures.
+"""How triggers poll: one synchronous look after the other, with a real time limit and tolerated failures.
 
 Triggers only read. Nothing they hold is secret: connections are resolved again at each start, and a trigger may run
 twice at once. Killing one ends our wait only.
@@ -10,22 +10,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from airflow.sdk import BaseHook
 
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
+from airflow_flink_iceberg.operators.base import MIN_HOLD
+from airflow_flink_iceberg.triggers.looking import Looker, gate_of
 
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
-_POOL = ThreadPoolExecutor(max_workers=8, thread_name_prefix="flink-iceberg-poll")
-"""Our own: a call that hangs must not occupy the threads that all triggers share."""
 
-MIN_HOLD = 8.0
-"""Airflow may fail a deferral that ends sooner: the scheduler has not yet seen the worker leave."""
 LOOK_TIMEOUT = 60.0
 MAX_FAILURES = 10
 
@@ -37,20 +34,30 @@ async def connections(conn_ids: set[str]) -> Callable[[str], Any]:
 
 
 async def poll(
-    look: Callable[[], _Answer], is_over: Callable[[_Answer], bool], *, interval: float, deadline: float
+    look: Callable[[], _Answer],
+    is_over: Callable[[_Answer], bool],
+    *,
+    conn_ids: Collection[str],
+    interval: float,
+    deadline: float,
 ) -> _Answer | None:
-    """Look until it is over; ``None``: the deadline passed. The first look comes after one interval.
+    """Look until it is over; ``None``: the deadline passed. The first look comes after one interval, and never sooner
+    than ``MIN_HOLD``, not even at the deadline.
 
+    Two looks never overlap: one that takes too long counts as a failure and is waited for again.
+
+    :param conn_ids: the connections that a look needs. At most two looks that need the same ones are in flight, and
+        after failures there are none for a while, which counts as a failed look here.
     :raises FlinkIcebergError: the last failure, after so many in a row that it is no hiccup.
     """
-    failures, wait = 0, max(interval, MIN_HOLD)
+    looker = Looker(look, gate_of(frozenset(conn_ids)))
+    failures, wait, at_least = 0, interval, MIN_HOLD
     while True:
         remaining = deadline - time.time()
-        await asyncio.sleep(max(0.0, min(wait * random.uniform(0.9, 1.1), remaining)))
+        await asyncio.sleep(max(at_least, min(wait * random.uniform(0.9, 1.1), remaining)))
+        at_least = 0.0
         try:
-            answer = await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(_POOL, look), LOOK_TIMEOUT
-            )
+            answer = await looker.look(LOOK_TIMEOUT)
         except (FlinkIcebergError, TimeoutError) as error:
             failures += 1
             log.warning(

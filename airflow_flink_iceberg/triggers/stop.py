@@ -50,9 +50,16 @@ class FlinkStopTrigger(BaseTrigger):
         """Yield one event; the operator decides what it means."""
         hook = FlinkHook(self.flink_conn_id, lookup=await connections({self.flink_conn_id}))
         until = min(self.deadline, time.time() + _LOOK_EVERY)
-        ended = await poll(
-            lambda: _has_ended(hook, self.job_id), bool, interval=self.poll_interval, deadline=until
-        )
+        try:
+            ended = await poll(
+                lambda: _has_ended(hook, self.job_id),
+                bool,
+                conn_ids=[self.flink_conn_id],
+                interval=self.poll_interval,
+                deadline=until,
+            )
+        finally:
+            hook.close()
         yield TriggerEvent({"job_id": self.job_id, "ended": bool(ended)})  # type: ignore[no-untyped-call]
 
 

@@ -54,7 +54,7 @@ def test_stopped_uncommitted_and_started_from_exactly_that_savepoint(stack: Stac
         assert savepoint.commit is CommitState.PENDING
         assert rig.running() == []
         assert rig.row_count() <= committed + 2 * 200
-        running, decision = start_job(rig.systems(), rig.steps(), savepoint, StartOptions())
+        running, decision = start_job(rig.systems(), rig.steps(), savepoint, StartOptions(commit_grace=2))
         assert (decision.verdict, decision.proven_by) == (Verdict.SAFE, "bytes")
         assert rig.running() == [running.job_id]
         produced = rig.finish()
@@ -67,7 +67,7 @@ def test_a_restart_goes_through_a_failing_commit(stack: Stack) -> None:
         rig.wait_rows(200)
         systems = rig.systems()
         systems.deployment = breaker = _Breaking(rig, systems.deployment)
-        done = restart(systems, rig.steps(), RestartOptions())
+        done = restart(systems, rig.steps(), RestartOptions(start=StartOptions(commit_grace=2)))
         assert breaker.was_used
         # Settled: the restore has committed what was pending, under the old job's id.
         assert done.savepoint.commit is CommitState.DONE

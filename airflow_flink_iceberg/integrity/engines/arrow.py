@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.manifest import ManifestContent
+from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask
 
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
@@ -110,6 +110,27 @@ def read_offsets(table: Table, snapshot_id: int, partition_column: str, offset_c
     for task in plan(table, scan, snapshot_id):
         result.files += 1
         _read_file(scan, task, columns, result)
+    return result
+
+
+def read_files(
+    table: Table,
+    snapshot_id: int,
+    columns: tuple[str, str],
+    files: Iterable[DataFile],
+    coverage: OffsetCoverage,
+) -> OffsetRows:
+    """Read both columns of these files of a snapshot without delete files, in their order, into ``coverage``.
+
+    :raises InvalidValue: a column is missing or neither int nor long.
+    :raises TooManyRanges: the offsets are too sparse to be held.
+    """
+    scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
+    _require_whole_numbers(table, scan, snapshot_id, columns)
+    result = OffsetRows(coverage)
+    for file in files:
+        result.files += 1
+        _read_file(scan, FileScanTask(file), list(columns), result)
     return result
 
 

@@ -120,7 +120,17 @@ class OffsetCoverage:
         if not len(offsets):
             return
         self.rows += len(offsets)
-        runs = runs_of(partitions, offsets)
+        self._collect(runs_of(partitions, offsets))
+
+    def add_ranges(self, partitions: Ints, starts: Ints, ends: Ints) -> None:
+        """Add ranges ``[start, end)`` whose offsets all occur once, as a file's bounds tell them.
+
+        :raises TooManyRanges: more separate ranges than ``max_ranges``.
+        """
+        self.rows += int((ends - starts).sum())
+        self._collect(Segments(partitions, starts, ends, np.ones(len(starts), dtype=np.int64)))
+
+    def _collect(self, runs: Segments) -> None:
         self._pending.append(runs)
         self._pending_size += len(runs)
         if self._pending_size > max(_COMPACT_AT, len(self._merged)):

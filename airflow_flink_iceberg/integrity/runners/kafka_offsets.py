@@ -17,6 +17,7 @@ from airflow_flink_iceberg.integrity.engines.coverage import (
     PartitionOffsets,
     TooManyRanges,
 )
+from airflow_flink_iceberg.integrity.partly import run_partly
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets
@@ -31,6 +32,8 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
     expected = "each offset once, " + _expected(check)
     if context.head_snapshot_id is None:
         return _no_rows(check, expected, columns)
+    if check.max_files is not None:
+        return run_partly(check, context, check.max_files)
     try:
         rows = read_offsets(
             context.access.load(), context.head_snapshot_id, check.partition_column, check.offset_column

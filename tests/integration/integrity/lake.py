@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
@@ -39,7 +40,14 @@ def job_id(letter: str) -> str:
 class Lake:
     """One catalog ``lake`` below a directory, and the table ``shop.orders`` in it."""
 
-    def __init__(self, directory: Path, schema: pa.Schema = SCHEMA) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        schema: pa.Schema = SCHEMA,
+        *,
+        partitioned_by: str | None = None,
+        properties: dict[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.properties = {
             "type": "sql",
@@ -48,7 +56,10 @@ class Lake:
         }
         self.catalog = SqlCatalog("lake", **self.properties)
         self.catalog.create_namespace_if_not_exists("shop")
-        self.table: Table = self.catalog.create_table("shop.orders", schema=schema)
+        self.table: Table = self.catalog.create_table("shop.orders", schema, properties=properties or {})
+        if partitioned_by:
+            with self.table.update_spec() as update:
+                update.add_identity(partitioned_by)
         self._next = 0
 
     def rows(self, count: int, partition: int = 0, start: int | None = None) -> pa.Table:
@@ -91,6 +102,16 @@ class Lake:
     def access(self) -> TableAccess:
         return TableAccess(CatalogConfig("lake", self.properties), "shop.orders")
 
+    def offsets(self, *ranges: tuple[int, int, int]) -> pa.Table:
+        """Rows of several partitions: ``(partition, first offset, one above the last)``."""
+        pairs = [(part, offset) for part, first, end in ranges for offset in range(first, end)]
+        columns = {
+            "order_id": range(len(pairs)),
+            "kpart": [part for part, _ in pairs],
+            "koff": [offset for _, offset in pairs],
+        }
+        return pa.table(columns, schema=SCHEMA)
+
     def context(
         self,
         *,
@@ -99,9 +120,16 @@ class Lake:
         restart: Restart | None = None,
         lineage: Sequence[RunLink | str] | None = None,
         sink: TableSink | None = None,
+        **given: Any,
     ) -> CheckContext:
         return open_context(
-            self.access, branch=branch, since=since, restart=restart, lineage=lineage or [], sink=sink
+            self.access,
+            branch=branch,
+            since=since,
+            restart=restart,
+            lineage=lineage or [],
+            sink=sink,
+            **given,
         )
 
     def data_files(self) -> list[Path]:

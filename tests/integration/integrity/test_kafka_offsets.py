@@ -247,3 +247,26 @@ def test_later_commits_do_not_change_what_is_judged(lake: Lake) -> None:
     lake.commit("B:2", lake.rows(5, 0, 0))
     assert check(context).outcome is Outcome.PASS
     assert check(lake.context()).outcome is Outcome.FAIL
+
+
+def test_with_a_limit_the_files_where_a_run_took_over_are_read_first(lake: Lake) -> None:
+    for number in range(1, 9):
+        lake.commit(f"A:{number}", lake.rows(10, 0, number * 10 - 10))
+    lake.commit("B:9", lake.rows(15, 0, 75))
+    for number in range(10, 20):
+        lake.commit(f"B:{number}", lake.rows(10, 0, number * 10 - 10))
+    found = check(lake.context(), max_files=2)
+    assert (found.outcome, found.evidence["files_read"], found.evidence["files"]) == (Outcome.FAIL, 2, 19)
+    assert found.evidence["duplicates"]["first"] == [{"partition": 0, "first": 75, "last": 79, "times": 2}]
+
+
+def test_a_part_that_is_clean_proves_nothing(lake: Lake) -> None:
+    lake.commit("A:1", lake.rows(10, 0, 0))
+    lake.commit("A:2", lake.rows(10, 0, 10))
+    assert check(lake.context()).outcome is Outcome.PASS
+    found = check(lake.context(), max_files=1)
+    assert (found.outcome, found.evidence["files_read"]) == (Outcome.UNKNOWN, 1)
+    lake.data_files()[0].unlink()
+    assert check(lake.context(), max_files=2).outcome is Outcome.FAIL
+    delete_positions(lake.table, f"file://{lake.data_files()[1]}", [1], lake.directory)
+    assert check(lake.context(), max_files=2).outcome is Outcome.UNKNOWN

@@ -81,6 +81,8 @@ def test_defaults_without_a_restart_cannot_confirm_the_state(lake: Lake) -> None
         "restored_state": Outcome.UNKNOWN,
         "commit_continuity": Outcome.PASS,
         "duplicate_files": Outcome.PASS,
+        "row_arithmetic": Outcome.PASS,
+        "files_exist": Outcome.PASS,
     }
 
 

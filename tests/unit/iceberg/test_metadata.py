@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -116,3 +117,15 @@ def test_snapshots_are_found_from_many_threads_at_once() -> None:
         thread.join(30)
     assert wrong == []
     assert metadata.snapshot(2001) is None
+
+
+def test_a_text_is_looked_for_once_however_long_the_history() -> None:
+    """It is asked several times while a job is down; 2,500 snapshots are more than two of the searched pieces."""
+    metadata = parsed(document(line(*[("a", number) for number in range(1, 2_499)], ("b", 1), ("c", 1))))
+    began = time.perf_counter()
+    assert metadata.mentions("e" * 32) is False
+    first = time.perf_counter() - began
+    began = time.perf_counter()
+    assert [metadata.mentions("e" * 32) for _ in range(20)] == [False] * 20
+    assert time.perf_counter() - began < first
+    assert all(metadata.mentions(letter * 32) for letter in "abc")

@@ -18,6 +18,17 @@ ALL = [
     checks.commit_continuity(other_writers=["a" * 32], severity="warn"),
     checks.duplicate_files(severity="info"),
     kafka_offsets("p", "o", offsets="dense", first_offset=None, end_offsets={1: 3, 0: 100}),
+    kafka_offsets("p", "o", max_files=10),
+    checks.state_matches_table("p", "o", rows="one_to_one", offsets="dense", settle="rows"),
+    checks.lineage(other_writers=["b" * 32]),
+    checks.single_writer(other_writers=["b" * 32]),
+    checks.row_arithmetic(severity="info"),
+    checks.commit_lag(warn_if="> 1m", error_if="> 2m"),
+    checks.freshness(error_if=None),
+    checks.files_exist(sample=5),
+    checks.stranded_manifests(warn_if="> 0", error_if="> 9"),
+    checks.event_time("at", tolerance="2m"),
+    checks.schema_unchanged(),
 ]
 
 

@@ -1,0 +1,218 @@
+"""Compares the rows in the table with the records that the job has read, and looks whether each is there once.
+
+Tier ``state`` compares sums (:mod:`history_gap`); they only add up, because a loss and a doubling of equal size cancel.
+Per-file bounds settle that where each file holds one partition, else the rows do (:mod:`settlement`).
+"""
+
+from __future__ import annotations
+
+from airflow_flink_iceberg.checks import StateMatchesTable
+from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.history_gap import HistoryGap, measure
+from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven, read_proof_state
+from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
+from airflow_flink_iceberg.integrity.settlement import Settlement, settle
+from airflow_flink_iceberg.model.errors import FlinkError, SavepointUnreadable
+from airflow_flink_iceberg.model.job import Offsets, Rows
+from airflow_flink_iceberg.model.result import Outcome
+
+EXPECTED = "rows in the table and staged = records read"
+
+
+def run(check: StateMatchesTable, context: CheckContext) -> Answer:
+    """Compare one state with the table at the snapshot that belongs to it; only reads, a retry reads again."""
+    columns = f"{check.partition_column}, {check.offset_column}"
+    try:
+        require_declared(check, context)
+        state = usable_state(context)
+        gap = measure(context, state, check.first_offset, started_at(context, state))
+    except (Unproven, SavepointUnreadable) as error:
+        text = f"Nothing was proven: {error}."
+        rows = error.rows if isinstance(error, Unproven) else None
+        evidence = {"verdict": "unknown"} if rows is None else {"verdict": "unknown", "rows": rows}
+        return Answer(Outcome.UNKNOWN, text, EXPECTED, "not comparable", "state", columns, evidence)
+    except Broken as error:
+        return Answer(
+            Outcome.FAIL,
+            f"{error.cause}: {error}. No number can be given.",
+            EXPECTED,
+            error.cause,
+            "state",
+            columns,
+            {"verdict": error.cause},
+        )
+    found = settle(check, context, state, gap)
+    outcome, verdict, text = _judge(gap, found, declared_dense=is_dense(check, context))
+    return Answer(
+        outcome,
+        f"{_arithmetic(context, state, gap)} {text}",
+        EXPECTED,
+        _actual(gap, found),
+        found.tier,
+        columns,
+        {"verdict": verdict, **_evidence(context, state, gap), **found.evidence},
+    )
+
+
+def require_declared(check: StateMatchesTable, context: CheckContext) -> None:
+    """Offsets say nothing about rows unless each record becomes one row.
+
+    :raises Unproven: it is not declared so, or there is no state.
+    """
+    rows = check.rows
+    if rows is Rows.UNKNOWN and context.sink:
+        rows = Rows(context.sink.rows)
+    if rows is Rows.SPLIT:
+        raise Unproven(
+            "the sink gets a part of the source's records (rows='split'), so only the sum over all its sinks could be "
+            "compared, which one table cannot tell"
+        )
+    if rows is not Rows.ONE_TO_ONE:
+        raise Unproven(
+            "whether every record becomes one row of this table (no filter, join or aggregation) is not declared: "
+            "declare rows='one_to_one' if it is so"
+        )
+    if context.state is None:
+        raise Unproven("no savepoint or retained checkpoint was given to compare the table with")
+
+
+def is_dense(check: StateMatchesTable, context: CheckContext) -> bool:
+    """Whether every offset of the topic is declared to be a record, by the check or by the sink."""
+    declared = check.offsets
+    if declared is Offsets.UNKNOWN and context.sink:
+        declared = Offsets(context.sink.offsets)
+    return declared is Offsets.DENSE
+
+
+def usable_state(context: CheckContext) -> ProofState:
+    """The given state, if its checkpoint is exact.
+
+    :raises Unproven, Broken, SavepointUnreadable: it cannot stand for rows.
+    """
+    if context.state is None:
+        raise Unproven("no state was given")
+    state = read_proof_state(context.state, context.state_job_id)
+    if not state.is_stop and not _is_exactly_once(context, state):
+        raise Unproven(
+            "the job takes at-least-once checkpoints, so this one's offsets need not fit the table; use the savepoint "
+            "of a stop"
+        )
+    return state
+
+
+def _is_exactly_once(context: CheckContext, state: ProofState) -> bool:
+    if context.flink is None:
+        raise Unproven(
+            "whether the job's checkpoints are exactly-once is not known without Flink; give Flink's address, or use "
+            "the savepoint of a stop"
+        )
+    try:
+        return context.flink.checkpoint_settings(state.job_id).is_exactly_once
+    except FlinkError as error:
+        raise Unproven(
+            f"whether the job's checkpoints are exactly-once could not be asked: {first_line(error)}"
+        ) from error
+
+
+def started_at(context: CheckContext, state: ProofState) -> int | None:
+    """When Flink's job of this id began; ``None``: nobody knows, and an id used twice cannot be seen here."""
+    if context.flink is None:
+        return None
+    try:
+        timestamps = context.flink.job(state.job_id).timestamps
+    except FlinkError:
+        return None
+    return min((at for at in timestamps.values() if at > 0), default=None)
+
+
+def _judge(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
+    if gap.rows > 0 or found.doubled:
+        least = max(gap.rows, found.doubled)
+        return Outcome.FAIL, "doubled", f"At least {counted(least, 'row')} doubled. {found.text}".strip()
+    if gap.rival:
+        text = (
+            f"Run {gap.rival}, which does not descend from this state, has committed on top of it: check its own "
+            "state, this one is not the newest."
+        )
+        return Outcome.UNKNOWN, "unknown", text
+    if gap.rows < 0:
+        return _fewer(-gap.rows, found, declared_dense=declared_dense)
+    return _equal(found, declared_dense=declared_dense)
+
+
+def _equal(found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
+    """The sums agree; what the offsets themselves say decides whether that is a proof."""
+    if found.contradicts:
+        return Outcome.UNKNOWN, "unknown", f"The sums agree and the offsets do not. {found.text}"
+    if found.is_clean:
+        return Outcome.PASS, "proven", f"Proven: {found.text}"
+    if not declared_dense:
+        text = "The sums agree, but offsets are not declared dense, so legal holes could hide doubled rows."
+        return Outcome.UNKNOWN, "unknown", f"{text} {found.text}".strip()
+    if found.missing:
+        return (
+            Outcome.FAIL,
+            "missing",
+            f"{found.text} The offsets are declared dense, so these rows are lost.",
+        )
+    text = "Consistent, not proven: the sums agree, and a loss and a doubling of equal size would cancel."
+    return Outcome.WARN, "consistent", f"{text} {found.text}".strip()
+
+
+def _fewer(missing: int, found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
+    text = f"{counted(missing, 'record')} fewer than were read."
+    if declared_dense:
+        return (
+            Outcome.FAIL,
+            "missing",
+            f"{text} The offsets are declared dense, so these rows are lost. {found.text}".strip(),
+        )
+    legal = "They may be legal holes (transactions, compaction, skipped errors)"
+    return (
+        Outcome.UNKNOWN,
+        "unknown",
+        f"{text} {legal}: declare offsets='dense' if they are not. {found.text}".strip(),
+    )
+
+
+def _arithmetic(context: CheckContext, state: ProofState, gap: HistoryGap) -> str:
+    since = f"since {context.baseline.claim}" if context.baseline else "since the first commit"
+    parts = [
+        f"Checkpoint {state.checkpoint_id} of job {state.job_id[:8]} has read {gap.consumed:,} records {since}",
+        f"{counted(len(gap.own), 'commit')} up to snapshot {gap.snapshot_id} hold {gap.own_rows:,} rows",
+    ]
+    if gap.pending_at_baseline:
+        parts.append(f"{gap.pending_at_baseline:,} of them were staged at the baseline")
+    if gap.pending:
+        parts.append(f"{gap.pending_rows:,} rows are staged and not committed yet")
+    if gap.stranded_rows:
+        parts.append(f"{gap.stranded_rows:,} rows were staged by a drain and never committed")
+    if gap.later:
+        parts.append(f"{counted(gap.later, 'later snapshot')} not judged")
+    return "; ".join(parts) + f": history gap {gap.rows:+,}."
+
+
+def _actual(gap: HistoryGap, found: Settlement) -> str:
+    if gap.rows == 0 and found.is_clean:
+        return f"{gap.consumed:,} records, each once"
+    return f"history gap {gap.rows:+,}"
+
+
+def _evidence(context: CheckContext, state: ProofState, gap: HistoryGap) -> dict[str, object]:
+    return {
+        "gap": gap.rows,
+        "now": gap.now,
+        "own_rows": gap.own_rows,
+        "own_commits": len(gap.own),
+        "foreign_commits": len(gap.foreign),
+        "consumed": gap.consumed,
+        "pending_rows": gap.pending_rows,
+        "pending_checkpoints": listed([str(entry.checkpoint_id) for entry in gap.pending]),
+        "stranded_rows": gap.stranded_rows,
+        "pending_at_baseline": gap.pending_at_baseline,
+        "snapshot_id": None if gap.snapshot_id is None else str(gap.snapshot_id),
+        "later_snapshots": gap.later,
+        "checkpoint_id": state.checkpoint_id,
+        "job_id": state.job_id,
+        "baseline": context.baseline.claim if context.baseline else None,
+    }

@@ -1,0 +1,35 @@
+"""The fake Flink and a real SQLite catalog behind Airflow connections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.fakes.flink import FakeFlink
+from tests.integration.integrity.lake import Lake
+
+
+@pytest.fixture
+def flink(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeFlink]:
+    """A fake behind the connection ``flink_default``."""
+    with FakeFlink() as fake:
+        set_connection(monkeypatch, "flink_default", conn_type="flink", host=fake.url, extra={"timeout": 2})
+        yield fake
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A catalog behind the connection ``iceberg_default``, with the table ``shop.orders``."""
+    made = Lake(tmp_path)
+    extra = {**made.properties, "catalog_name": "lake"}
+    set_connection(monkeypatch, "iceberg_default", conn_type="iceberg", extra=extra)
+    return made
+
+
+def set_connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any) -> None:
+    """Define a connection as an environment variable."""
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))

@@ -1,0 +1,73 @@
+"""Rendering by Airflow itself, in one real run: plain and mapped tasks, a shared job, a dict from an XCom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_flink_iceberg.model import FlinkJob, SqlDeployment, TableSink
+from tests.support.airflow_side import run_dag
+
+BODY = """
+from airflow_flink_iceberg.templating import script_text
+
+class Show(FlinkStopWithSavepointOperator):
+    def execute(self, context):
+        job = self.flink_job
+        return {"job": job.to_dict(), "script": script_text(job, self, context), "reason": self.format_type}
+
+Show(task_id="one", job=JOBS[0])
+Show(task_id="two", job=JOBS[0])
+Show.partial(task_id="partial", job=JOBS[0]).expand(format_type=["{{ ti.map_index }}-a", "{{ ti.map_index }}-b"])
+Show.partial(task_id="expand").expand(job=JOBS)
+
+@task
+def from_elsewhere():
+    job = FlinkJob("theirs", deployment=SqlDeployment("SELECT '{{ ti.task_id }}' -- {% raw"), sinks=JOBS[1].sinks)
+    return job.to_dict()
+
+Show(task_id="given", job=from_elsewhere())
+Show.partial(task_id="given_mapped").expand(job=[from_elsewhere.override(task_id="a")()])
+"""
+
+
+@pytest.fixture(scope="module")
+def found(airflow_db: Path) -> dict[str, Any]:
+    dags = airflow_db / "dags"
+    (dags / "shared.sql").write_text("INSERT INTO a.b SELECT '{{ ti.task_id }}'")
+    shared = FlinkJob(
+        "{{ ti.task_id }}-{{ ti.map_index }}",
+        deployment=SqlDeployment("{{ 'shared' }}.sql"),
+        sinks=[TableSink("shop.t_{{ ti.map_index }}", sink_uid="{{ ti.task_id }}")],
+    )
+    return run_dag(dags, "rendering", BODY, shared, FlinkJob("fixed", sinks=[TableSink("a.b")]))
+
+
+def test_the_run_succeeds(found: dict[str, Any]) -> None:
+    assert found["run"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("task", "index"), [("one", -1), ("two", -1), ("partial", 0), ("partial", 1), ("expand", 0)]
+)
+def test_each_task_renders_its_own_copy(found: dict[str, Any], task: str, index: int) -> None:
+    shown = found[task if index < 0 else f"{task}[{index}]"]["returned"]
+    job = FlinkJob.from_dict(shown["job"])
+    assert job.name == f"{task}-{index}"
+    assert job.sinks == (TableSink(f"shop.t_{index}", sink_uid=task),)
+    assert shown["script"] == f"INSERT INTO a.b SELECT '{task}'"
+    if task == "partial":
+        assert shown["reason"] == f"{index}-{'ab'[index]}"
+
+
+def test_the_second_of_two_mapped_jobs(found: dict[str, Any]) -> None:
+    assert found["expand[1]"]["returned"]["job"]["name"] == "fixed"
+
+
+@pytest.mark.parametrize("task", ["given", "given_mapped[0]"])
+def test_what_comes_from_an_xcom_is_no_template(found: dict[str, Any], task: str) -> None:
+    """It is somebody else's text: rendering it would run their templates in our task."""
+    shown = found[task]["returned"]
+    assert shown["script"] == shown["job"]["deployment"]["script"] == "SELECT '{{ ti.task_id }}' -- {% raw"

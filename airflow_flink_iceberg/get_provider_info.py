@@ -44,10 +44,12 @@ def get_provider_info() -> dict[str, Any]:
                 "rollback",
                 "recover",
                 "integrity",
+                "safe_restart",
+                "safe_restart_report",
             )
         ],
         "sensors": [_modules("sensors", "commit", "job", "checkpoint")],
-        "triggers": [_modules("triggers", "stop", "commit")],
+        "triggers": [_modules("triggers", "stop", "savepoint", "commit", "job", "checkpoint")],
         "hooks": [_modules("hooks", "flink")],
         "connection-types": [_flink_connection()],
         "extra-links": ["airflow_flink_iceberg.links.FlinkJobLink"],

@@ -118,6 +118,8 @@ class JobDetails:
     """``/jobs/:id``, up to 3 s old.
 
     :param timestamps: when the job last entered each state that it has been in.
+    :param sources: ids of the vertices that have no input, which are the operator ids of their first operators;
+        ``None``: Flink sent no plan.
     """
 
     job_id: str
@@ -125,6 +127,7 @@ class JobDetails:
     state: JobState
     timestamps: Mapping[JobState, int]
     vertices: tuple[Vertex, ...]
+    sources: frozenset[str] | None = None
 
     @property
     def all_tasks_running(self) -> bool:
@@ -155,7 +158,14 @@ class JobDetails:
             state=JobState.parse(fields.text("state")),
             timestamps={JobState.parse(key): moments.integer(key) for key, at in moments.items() if at},
             vertices=tuple(Vertex.parse(vertex) for vertex in fields.children("vertices")),
+            sources=_sources(fields.optional_child("plan")),
         )
+
+
+def _sources(plan: Fields | None) -> frozenset[str] | None:
+    if plan is None or "nodes" not in plan:
+        return None
+    return frozenset(node.text("id") for node in plan.children("nodes") if "inputs" not in node)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The ledger as an Iceberg table: created on first use, widened by adding columns, appended to once per entry.
 
 Readers find columns by name, and no column is ever dropped, renamed or narrowed: versions of this package may share
-one ledger. The table is an ordinary one; compact and expire it like any other.
+one ledger. The table is an ordinary one: expire its snapshots like any other's, because PyIceberg copies all of a
+table's snapshots some twenty times in one append (2 ms for each that it keeps).
 """
 
 from __future__ import annotations

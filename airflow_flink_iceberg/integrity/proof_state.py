@@ -65,6 +65,7 @@ class ProofState:
     :param offsets: next offset by ``topic/partition``; -1, -2 and -3 are markers: nothing was read yet.
     :param discovered: every ``topic/partition`` that the coordinators knew; ``None``: not known.
     :param committers: how many Iceberg sinks the state has.
+    :param sources: operator ids of the Kafka sources.
     """
 
     checkpoint_id: int
@@ -75,6 +76,7 @@ class ProofState:
     entries: tuple[Staged, ...]
     discovered: frozenset[str] | None
     committers: int
+    sources: frozenset[str]
 
     @property
     def topics(self) -> frozenset[str]:
@@ -119,6 +121,7 @@ def read_proof_state(metadata: SavepointMetadata, job_id: str | None = None) -> 
         entries=entries,
         discovered=_discovered(sources),
         committers=len(committers),
+        sources=frozenset(source.operator_id for source in sources),
     )
 
 

@@ -165,7 +165,10 @@ def _conclude(state: ProofState, gap: HistoryGap, reading: BoundsReading, tier: 
     evidence["gaps"] = listed([_range(item) for item in summary.gaps], summary.gap_ranges)
     by = f"bounds of {counted(reading.settled, 'file')}"
     by += f" and rows of {counted(read, 'file')}" if read else ""
-    return replace(_complete(state, gap, summary, by), tier=tier, evidence=evidence)
+    found = _complete(state, gap, summary, by)
+    return replace(
+        found, tier=tier, evidence={**evidence, "doubled": found.doubled, "missing": found.missing}
+    )
 
 
 def _complete(state: ProofState, gap: HistoryGap, summary: OffsetSummary, by: str) -> Settlement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_flink_iceberg.model.cancellation import Cancellation
 from airflow_flink_iceberg.model.commit import Commit, RunLink
 from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
 from airflow_flink_iceberg.model.job import (
@@ -21,7 +22,32 @@ from airflow_flink_iceberg.model.rollback import Rollback
 from airflow_flink_iceberg.model.savepoint import CommitState, IdSource, Savepoint
 
 __all__ = [
-    "Cause", "CheckReport", "CheckResult", "Commit", "CommitState", "Decision", "ExternalDeployment", "Finding",
-    "FlinkJob", "IdSource", "JarDeployment", "Offsets", "Outcome", "Recovery", "Restart", "RestorePoint", "Rollback", "Rows", "RunLink",
-    "RunningJob", "Savepoint", "Severity", "SinkPosition", "SqlDeployment", "TableSink", "TimelineEvent", "Verdict",
-]  # fmt: skip
+    "Cancellation",
+    "Cause",
+    "CheckReport",
+    "CheckResult",
+    "Commit",
+    "CommitState",
+    "Decision",
+    "ExternalDeployment",
+    "Finding",
+    "FlinkJob",
+    "IdSource",
+    "JarDeployment",
+    "Offsets",
+    "Outcome",
+    "Recovery",
+    "Restart",
+    "RestorePoint",
+    "Rollback",
+    "Rows",
+    "RunLink",
+    "RunningJob",
+    "Savepoint",
+    "Severity",
+    "SinkPosition",
+    "SqlDeployment",
+    "TableSink",
+    "TimelineEvent",
+    "Verdict",
+]

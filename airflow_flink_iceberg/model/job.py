@@ -181,7 +181,8 @@ class FlinkJob(Value):
         require_text("FlinkJob flink_conn_id", self.flink_conn_id)
         if not isinstance(self.deployment, SqlDeployment | JarDeployment | ExternalDeployment):
             raise InvalidValue(
-                f"FlinkJob {self.name!r}: deployment has to be a deployment value, not {type(self.deployment).__name__}."
+                f"FlinkJob {self.name!r}: deployment has to be a deployment value, "
+                f"not {type(self.deployment).__name__}."
             )
         if isinstance(self.sinks, TableSink) or not all(isinstance(sink, TableSink) for sink in self.sinks):
             raise InvalidValue(f"FlinkJob {self.name!r}: sinks has to be a list of TableSink values.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.start import state_argument
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
     :param keep_days: How long the abandoned heads' tags outlive their snapshots.
     :param quiet_seconds: How long a run that ended otherwise than FINISHED must have been gone: a commit that it sent
         may still be in flight.
+    :param ledger: An Iceberg table that gets one row per rollback; see :class:`FlinkRestartJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("job", "restore_point", "reason")
+    template_fields: Sequence[str] = ("job", "restore_point", "reason", "ledger")
     operator_extra_links = ()
 
     def __init__(
@@ -46,6 +48,7 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
         reason: str | None = None,
         keep_days: float = 30.0,
         quiet_seconds: float = 60.0,
+        ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,9 +57,11 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
         self.reason = reason
         self.keep_days = keep_days
         self.quiet_seconds = quiet_seconds
+        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and roll back unless it is a dry run."""
+        from airflow_flink_iceberg.restart.ledger_entries import rollback_entries
         from airflow_flink_iceberg.restart.rollback import RollbackOptions, rollback
         from airflow_flink_iceberg.restart.rollback_report import rollback_report
         from airflow_flink_iceberg.task_store import open_steps
@@ -66,8 +71,11 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
                 self.is_dry_run, self.reason, keep_days=self.keep_days, quiet_seconds=self.quiet_seconds
             )
             steps = open_steps(context, key="rollback")
-            done = rollback(self.open_systems(context), steps, self._point(), options)
+            systems = self.open_systems(context)
+            done = rollback(systems, steps, self._point(), options)
         self.log.info("%s", rollback_report(done))
+        if not self.is_dry_run:
+            record_act(self.ledger, context, systems, steps, lambda act: rollback_entries(act, done))
         return done.to_dict()
 
     def _point(self) -> RestorePoint:

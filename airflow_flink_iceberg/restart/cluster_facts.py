@@ -14,6 +14,10 @@ from airflow_flink_iceberg.restart.systems import Systems, log
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import JobSummary
 
+_DECLARE = (
+    "Stop one of the two first, or list that job in TableSink(other_writers=...) if its rows are not ours."
+)
+
 _MAX_ASKED = 20
 """How many jobs of other names are asked for the state that they were restored from."""
 
@@ -26,6 +30,7 @@ class Rival:
     name: str
     state: JobState
     why: str
+    next_step: str = "Stop one of the two first."
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,9 @@ def _rivals(
     systems: Systems, jobs: Iterable[JobSummary], path: str | None, writes: Callable[[JobSummary], bool]
 ) -> Iterator[Rival]:
     # The newest first: who was restored from a state started after it was taken.
-    for count, job in enumerate(sorted(jobs, key=lambda job: -job.started_at)):
+    for count, job in enumerate(sorted(jobs, key=lambda job: job.started_at, reverse=True)):
         if writes(job):
-            yield _rival(job, "writes the same table")
+            yield replace(_rival(job, "writes the same table"), next_step=_DECLARE)
         elif count < _MAX_ASKED and path is not None and _is_from(systems, job.job_id, path):
             yield _rival(job, "was restored from the same state")
         elif count == _MAX_ASKED:

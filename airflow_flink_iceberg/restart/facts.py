@@ -225,13 +225,15 @@ def _sink_facts(
     head = metadata.head(sink.branch)
     stamped = _operators_of(history, head, job_id) if job_id else frozenset()
     declared = sink_operator_ids(sink.sink_uid) if sink.sink_uid else frozenset()
+    place = (sink.iceberg_conn_id, sink.table, sink.branch)
+    shared = sum((s.iceberg_conn_id, s.table, s.branch) == place for s in systems.job.sinks) > 1
     # A v1 sink through SQL ignores uid-suffix, so what the run really stamped is taken as well if it is one id only.
-    operators = declared | (stamped if len(stamped) == 1 else stamped & declared if declared else stamped)
-    recorded = restore_point.position(sink.table, sink.branch) if restore_point else None
+    # On a shared branch that one id may be the other sink's.
+    one_id = stamped if len(stamped) == 1 and not shared else stamped & declared if declared else stamped
+    operators = declared | one_id
+    recorded = _recorded(sink, restore_point, shared)
     if recorded and recorded.operator_id:
         operators |= {recorded.operator_id}
-    place = (sink.iceberg_conn_id, sink.table, sink.branch)
-    same = [s for s in systems.job.sinks if (s.iceberg_conn_id, s.table, s.branch) == place]
     return SinkFacts(
         sink,
         metadata.uuid,
@@ -240,9 +242,16 @@ def _sink_facts(
         history,
         operators,
         recorded,
-        shared=len(same) > 1,
+        shared=shared,
         other_writers=_other_writers(systems, sink),
     )
+
+
+def _recorded(sink: TableSink, point: RestorePoint | None, shared: bool) -> SinkPosition | None:
+    if point is None:
+        return None
+    # The only sink of a branch may have got another uid since; on a shared one only the uid tells two sinks apart.
+    return point.position(sink.table, sink.branch, sink.iceberg_conn_id, sink.sink_uid if shared else None)
 
 
 def _other_writers(systems: Systems, sink: TableSink) -> frozenset[str]:

@@ -62,7 +62,7 @@ def _rivals(facts: Facts) -> Iterator[Finding]:
             f"Job {rival.job_id} is {rival.state} and {rival.why} ({rival.name!r}): two jobs would write "
             "the same rows.",
             evidence={"job_id": rival.job_id, "state": rival.state.value},
-            next_step="Stop one of the two first, or list it in TableSink(other_writers=...) if its rows are others.",
+            next_step=rival.next_step,
         )
 
 

@@ -108,6 +108,9 @@ def _update(
         update_refs(systems.table(sink), changes, properties=properties)
     except (IcebergError, InvalidValue) as error:
         log.warning("%s@%s stays unpinned: %s", sink.table, sink.branch, error)
+        if changes and properties and isinstance(error, InvalidValue):
+            # Only the tag is refused, and without the links the next restart could not tell whose commits these are.
+            _update(systems, sink, [], properties)
         return False
     return True
 

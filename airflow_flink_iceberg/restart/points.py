@@ -30,14 +30,7 @@ def settled_point(facts: Facts, point: RestorePoint, savepoint: Savepoint) -> Re
 
 
 def _newer(old: SinkPosition, fresh: RestorePoint) -> SinkPosition:
-    matches = [
-        new
-        for new in fresh.sinks
-        if (new.table, new.branch, new.operator_id) == (old.table, old.branch, old.operator_id)
-    ]
-    found = (
-        matches[0] if matches else fresh.position(old.table, old.branch) if old.operator_id is None else None
-    )
+    found = fresh.position(old.table, old.branch, old.iceberg_conn_id, old.sink_uid)
     return found if found is not None and found.snapshot_id is not None else old
 
 
@@ -62,6 +55,8 @@ def _recorded(facts: Facts, sink: SinkFacts, position: Position) -> SinkPosition
         offsets=facts.state.offsets if facts.state else None,
         can_roll_back=not why_not,
         why_not=why_not,
+        iceberg_conn_id=sink.sink.iceberg_conn_id,
+        sink_uid=sink.sink.sink_uid,
     )
 
 

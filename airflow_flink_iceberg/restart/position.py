@@ -14,7 +14,6 @@ from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
-from airflow_flink_iceberg.model.savepoint import CommitState
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.rollback_traces import is_all_retained, log_has_a_hole, taken_off, went_on
 from airflow_flink_iceberg.restart.state import Entry, State
@@ -253,21 +252,6 @@ def _without_recovered(state: State, snapshots: Iterable[Snapshot]) -> Iterable[
         recovered = snapshot.summary.get(RECOVERED_FROM)
         if recovered is None or state.entries is None or recovered in held:
             yield snapshot
-
-
-def by_ids_only(facts: Facts, sink: SinkFacts) -> Unclear | None:
-    """Why ids alone are no proof for this state: its bytes are not readable, and nobody who knew them vouches.
-
-    Of the own stop the lineage and the table were seen before and after. A recorded restore point vouches when its
-    bytes were read then, nothing waited in them, and its stop had committed.
-    """
-    state = facts.state
-    if state is None or state.readable or state.own_stop:
-        return None
-    vouched = sink.recorded is not None and sink.recorded.pending_rows == 0
-    if vouched and state.savepoint.commit is CommitState.DONE:
-        return None
-    return Unclear("state_unreadable", f"what waits in the state only its bytes could tell: {state.why_not}")
 
 
 def _unknown_origin(sink: SinkFacts, snapshots: Iterable[Snapshot]) -> Unclear | None:

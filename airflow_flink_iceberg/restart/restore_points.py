@@ -192,6 +192,8 @@ def _position(facts: Facts, sink: SinkFacts, rules: _Rules) -> SinkPosition:
         offsets=state.offsets if state else None,
         can_roll_back=not reasons,
         why_not=reasons[0] if reasons else "",
+        iceberg_conn_id=sink.sink.iceberg_conn_id,
+        sink_uid=sink.sink.sink_uid,
     )
 
 

@@ -12,13 +12,12 @@ from airflow_flink_iceberg.restart.position import (
     Gap,
     Position,
     Unclear,
-    by_ids_only,
     find_position,
     pending_entries,
     restore_gap,
 )
 from airflow_flink_iceberg.restart.state import State
-from airflow_flink_iceberg.restart.state_rules import drained, dropped, stranded, unmatched
+from airflow_flink_iceberg.restart.state_rules import by_ids_only, drained, dropped, stranded, unmatched
 
 FileExists = Callable[[SinkFacts, str], bool | None]
 """Whether a staged file is there; ``None``: it could not be looked at."""

@@ -30,8 +30,8 @@ _NEEDED = {
     "s3p": "s3p:// is a name that only Flink's Presto plugin knows: let Flink write to s3://",
 }
 _ANY = (
-    "Let Flink write to a storage that PyIceberg can read, or name a FileIO as py-io-impl in the extra 'storage' of the "
-    "Flink connection"
+    "Let Flink write to a storage that PyIceberg can read, or name a FileIO as py-io-impl in the extra 'storage' of "
+    "the Flink connection"
 )
 
 

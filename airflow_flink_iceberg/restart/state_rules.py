@@ -10,7 +10,7 @@ from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.model.savepoint import CommitState
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.position import belongs, pending_entries
+from airflow_flink_iceberg.restart.position import Unclear, belongs, pending_entries
 from airflow_flink_iceberg.restart.state import Entry, State
 
 
@@ -70,6 +70,21 @@ def holds_rows_of_others(facts: Facts) -> bool:
     return any(
         entry.rows and not any(belongs(facts, sink, entry) for sink in facts.sinks) for entry in entries
     )
+
+
+def by_ids_only(facts: Facts, sink: SinkFacts) -> Unclear | None:
+    """Why ids alone are no proof for this state: its bytes are not readable, and nobody who knew them vouches.
+
+    Of the own stop the lineage and the table were seen before and after. A recorded restore point vouches when its
+    bytes were read then, nothing waited in them, and its stop had committed.
+    """
+    state = facts.state
+    if state is None or state.readable or state.own_stop:
+        return None
+    vouched = sink.recorded is not None and sink.recorded.pending_rows == 0
+    if vouched and state.savepoint.commit is CommitState.DONE:
+        return None
+    return Unclear("state_unreadable", f"what waits in the state only its bytes could tell: {state.why_not}")
 
 
 def drained(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
@@ -163,7 +178,7 @@ def _is_proven(sink: SinkFacts, entry: Entry) -> bool:
     Only a declared uid says so, and only of ``IcebergSink``: the one change for which the flag is commonly set is
     from ``FlinkSink`` to it, under the same uid. Ids that Flink makes up depend on the new job's graph.
     """
-    if entry.is_v1 or not sink.sink.sink_uid:
+    if not sink.sink.sink_uid:
         return False
     _, *others = sink_uids(sink.sink.sink_uid)
     return entry.operator_id in {operator_id(uid) for uid in others}

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from airflow_flink_iceberg.triggers.checkpoint import FlinkCheckpointTrigger
 from airflow_flink_iceberg.triggers.commit import IcebergCommitTrigger
+from airflow_flink_iceberg.triggers.job import FlinkJobTrigger
+from airflow_flink_iceberg.triggers.savepoint import FlinkSavepointTrigger
 from airflow_flink_iceberg.triggers.stop import FlinkStopTrigger
 
-__all__ = ["FlinkStopTrigger", "IcebergCommitTrigger"]
+__all__ = [
+    "FlinkCheckpointTrigger",
+    "FlinkJobTrigger",
+    "FlinkSavepointTrigger",
+    "FlinkStopTrigger",
+    "IcebergCommitTrigger",
+]

@@ -19,8 +19,9 @@ from airflow_flink_iceberg.model.errors import FlinkIcebergError
 MAX_IN_FLIGHT = 2
 FAILURES_TO_OPEN = 5
 FIRST_PAUSE = 5.0
-LONGEST_PAUSE = 60.0
-"""Seconds without a look after so many failures in a row; doubled each time that the next look fails, too."""
+LONGEST_PAUSE = 15.0
+"""Seconds without a look after so many failures in a row; doubled each time that the next look fails, too. Short
+against a leader election, because a job's downtime may end with what a look would see."""
 _QUEUE_INTERVAL = 0.05
 
 _Answer = TypeVar("_Answer")
@@ -49,11 +50,18 @@ class Gate:
 
         :raises NoLook: the last looks have failed; after the pause one trigger may try.
         """
+        now = time.monotonic()
         with self._lock:
-            if self.failures >= FAILURES_TO_OPEN:
-                self._one_may_try()
+            is_open = self.failures >= FAILURES_TO_OPEN
+            if is_open and now < self.closed_until:
+                raise NoLook(
+                    f"The last {self.failures} looks at {self.name} failed; the next is made in "
+                    f"{self.closed_until - now:.0f} s."
+                )
             if self.in_flight >= MAX_IN_FLIGHT:
                 return False
+            if is_open:
+                self.closed_until = now + self._pause()
             self.in_flight += 1
             return True
 
@@ -73,15 +81,6 @@ class Gate:
             self.failures += 1
             if self.failures >= FAILURES_TO_OPEN:
                 self.closed_until = time.monotonic() + self._pause()
-
-    def _one_may_try(self) -> None:
-        now = time.monotonic()
-        if now < self.closed_until:
-            raise NoLook(
-                f"The last {self.failures} looks at {self.name} failed; the next is made in "
-                f"{self.closed_until - now:.0f} s."
-            )
-        self.closed_until = now + self._pause()
 
     def _pause(self) -> float:
         return float(min(FIRST_PAUSE * 2 ** min(self.failures - FAILURES_TO_OPEN, 10), LONGEST_PAUSE))
@@ -114,15 +113,14 @@ class Looker(Generic[_Answer]):
     async def look(self, timeout: float) -> _Answer:
         """The answer of a look that began now or earlier.
 
-        :raises TimeoutError: none within ``timeout`` seconds. :raises NoLook: none was made. Else what the look raised.
+        :raises TimeoutError: none within ``timeout`` seconds. :raises NoLook: none was made, also after waiting so long
+            for a place. Else what the look raised.
         """
-        deadline = time.monotonic() + timeout
         if self._running is None:
-            await self._enter(deadline)
+            await self._enter(time.monotonic() + timeout)
             self._running = _in_a_thread(self._look, self._gate.leave)
         try:
-            left = max(0.0, deadline - time.monotonic())
-            answer = await asyncio.wait_for(asyncio.shield(self._running), left)
+            answer = await asyncio.wait_for(asyncio.shield(self._running), timeout)
         except (TimeoutError, FlinkIcebergError):
             self._gate.failed()
             raise
@@ -146,7 +144,7 @@ def _in_a_thread(look: Callable[[], _Answer], leave: Callable[[], None]) -> asyn
     def run() -> None:
         try:
             answer = look()
-        except BaseException as error:  # handed to whoever waits for the answer
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the answer
             leave()
             future.set_exception(error)
         else:
@@ -154,4 +152,12 @@ def _in_a_thread(look: Callable[[], _Answer], leave: Callable[[], None]) -> asyn
             future.set_result(answer)
 
     threading.Thread(target=run, name="flink-iceberg-look", daemon=True).start()
-    return asyncio.wrap_future(future)
+    answer = asyncio.wrap_future(future)
+    answer.add_done_callback(_retrieve)
+    return answer
+
+
+def _retrieve(answer: asyncio.Future[_Answer]) -> None:
+    """A trigger that has been killed asks for the answer no more, and asyncio would complain of its error."""
+    if not answer.cancelled():
+        answer.exception()

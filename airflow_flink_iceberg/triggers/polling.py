@@ -17,7 +17,7 @@ from airflow.sdk import BaseHook
 
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
 from airflow_flink_iceberg.operators.base import MIN_HOLD
-from airflow_flink_iceberg.triggers.looking import Looker, gate_of
+from airflow_flink_iceberg.triggers.looking import Looker, NoLook, gate_of
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ async def poll(
     """
     looker = Looker(look, gate_of(frozenset(conn_ids)))
     failures, wait, at_least = 0, interval, MIN_HOLD
+    cause: Exception | None = None
     while True:
         remaining = deadline - time.time()
         await asyncio.sleep(max(at_least, min(wait * random.uniform(0.9, 1.1), remaining)))
@@ -63,10 +64,11 @@ async def poll(
             log.warning(
                 "Look %s of %s failed: %s", failures, MAX_FAILURES, str(error) or type(error).__name__
             )
+            cause = cause if isinstance(error, NoLook) and cause else error
             if failures >= MAX_FAILURES:
-                raise
+                raise cause from None
         else:
-            failures = 0
+            failures, cause = 0, None
             if is_over(answer):
                 return answer
         if time.time() >= deadline:

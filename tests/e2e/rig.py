@@ -22,7 +22,7 @@ from airflow_flink_iceberg.restart.systems import Systems
 from playground.jars import ENTRY_CLASS, orders_args, orders_jar
 from playground.orders import OrdersProducer, Produced, end_offsets
 from playground.product import open_client, open_systems
-from playground.rest import upload_jar
+from playground.rest import post_json, upload_jar
 from playground.sql import Sink, filtered_script, orders_script
 from playground.stack import Stack
 from playground.submit import run_jar, wait_until_running
@@ -112,6 +112,14 @@ class Rig:
         )
         return produced
 
+    def checkpoint(self) -> None:
+        """Take one checkpoint now, and wait until its rows are in the table."""
+        url = f"{self.stack.flink_url}/jobs/{self.first_job_id}/checkpoints"
+        before = self._rows_or_none()
+        wait_until(lambda: sum(self.end_offsets().values()) > before, "orders", 30)
+        post_json(url, {"checkpointType": "CONFIGURED"})
+        wait_until(lambda: self._rows_or_none() > before, "the checkpoint's rows", 30)
+
     def running(self) -> list[str]:
         """Ids of all jobs of this name that have not ended."""
         return [
@@ -141,9 +149,13 @@ def running_job(
     deployment: str = "sql",
     filtered: bool = False,
     rate: float = RATE,
+    first_interval: str | None = None,
     **declared: Any,
 ) -> Iterator[Rig]:
-    """A running job with a name, topic and table of its own; ended by its id afterwards."""
+    """A running job with a name, topic and table of its own; ended by its id afterwards.
+
+    :param first_interval: checkpoint interval of the first run (SQL only): ``"1 h"`` leaves checkpoints to the test.
+    """
     number = next(_numbers)
     name, topic, table = f"job-{number}", f"topic-{number}", f"shop.table_{number}"
     producer = OrdersProducer(stack.kafka_bootstrap, topic, rate=rate)
@@ -154,7 +166,8 @@ def running_job(
         make = filtered_script if filtered else orders_script
         script = make(stack.catalog, source, sink=sink, table=table, uid_suffix=name, job_name=name)
         job = FlinkJob(name, deployment=SqlDeployment(script), sinks=[sink_value])
-        job_id = stack.submit(script)
+        interval = {"execution.checkpointing.interval": first_interval} if first_interval else {}
+        job_id = stack.submit(script, properties=interval)
     else:
         args = orders_args(stack.catalog, source, sink=sink, table=table, uid=name, job_name=name)
         jar = orders_jar(stack.versions)

@@ -28,7 +28,7 @@ EXECUTE = RecoverOptions(dry_run=False, reason="the test has stranded them")
 @pytest.mark.parametrize("columns", [COLUMNS, None], ids=["rows", "lineage"])
 def test_rows_dropped_with_a_changed_uid_come_back(stack: Stack, columns: Columns | None) -> None:
     """The commit fails in the stop, and the next start lets Flink drop the state of a sink that it does not know."""
-    with running_job(stack, sink="v2") as rig:
+    with running_job(stack, sink="v2", first_interval="1 h") as rig:
         savepoint = _stop_uncommitted(rig)
         state_of_uid = _with_other_uid(rig)
         options = StartOptions(
@@ -65,7 +65,7 @@ def test_rows_dropped_with_a_changed_uid_come_back(stack: Stack, columns: Column
 
 def test_what_the_source_has_read_again_is_garbage(stack: Stack) -> None:
     """The same staged manifest, but the checkpoint before it was restored: appending it would double every row."""
-    with running_job(stack, sink="v2") as rig:
+    with running_job(stack, sink="v2", first_interval="1 h") as rig:
         savepoint = _stop_uncommitted(rig)
         older = _checkpoint_before(rig, savepoint)
         start_job(rig.systems(), rig.steps(), older, StartOptions())
@@ -79,7 +79,7 @@ def test_what_the_source_has_read_again_is_garbage(stack: Stack) -> None:
 
 
 def _stop_uncommitted(rig: Rig) -> Savepoint:
-    rig.wait_rows(200)
+    rig.checkpoint()
     with refused_commits(rig.stack, rig.table):
         savepoint = stop(rig.systems(), rig.steps(), StopOptions())
     assert savepoint.commit is CommitState.PENDING

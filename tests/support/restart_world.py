@@ -77,7 +77,7 @@ class Lake:
 
     def commit(self, job_id: str, checkpoint_id: int, rows: int, operator: str = OPERATOR) -> int:
         """A commit as a sink makes it, without data files: nobody here reads rows. Returns the snapshot's id."""
-        return self.edit(lambda document: _append(document, stamp(job_id, checkpoint_id, operator), rows))
+        return self.edit(lambda document: _append(document, stamp(job_id, checkpoint_id, operator), rows))  # type: ignore[no-any-return]
 
     def edit(self, change: Callable[[dict[str, Any]], Any]) -> Any:
         """Write the next metadata file and move the catalog's pointer, as a commit does."""

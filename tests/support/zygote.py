@@ -32,23 +32,23 @@ class Zygote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
+        self._process.stdin.close()  # type: ignore[union-attr]
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(10)
-        self._process.stdout.close()
+        self._process.stdout.close()  # type: ignore[union-attr]
 
     def start(self, request: dict[str, Any]) -> int:
         """Fork a child; returns its pid."""
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return int(json.loads(self._process.stdout.readline())["pid"])
+        self._process.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return int(json.loads(self._process.stdout.readline())["pid"])  # type: ignore[union-attr]
 
     def wait(self) -> int:
         """Its exit code, or minus the signal that ended it."""
-        return int(json.loads(self._process.stdout.readline())["code"])
+        return int(json.loads(self._process.stdout.readline())["code"])  # type: ignore[union-attr]
 
 
 def main(function: str) -> None:

@@ -115,14 +115,21 @@ def _is_exactly_once(context: CheckContext, state: ProofState) -> bool:
 
 
 def started_at(context: CheckContext, state: ProofState) -> int | None:
-    """When Flink's job of this id began; ``None``: nobody knows, and an id used twice cannot be seen here."""
+    """When Flink's job of this id began; ``None``: nobody knows, and an id used twice cannot be seen here.
+
+    :raises Unproven: the job's plan has a source that is none of the state's Kafka sources.
+    """
     if context.flink is None:
         return None
     try:
-        timestamps = context.flink.job(state.job_id).timestamps
+        job = context.flink.job(state.job_id)
     except FlinkError:
         return None
-    return min((at for at in timestamps.values() if at > 0), default=None)
+    strange = sorted((job.sources or frozenset()) - state.sources)
+    if strange:
+        name = next((vertex.name for vertex in job.vertices if vertex.id == strange[0]), strange[0])
+        raise Unproven(f"the job also reads from {name!r}, which is no Kafka source of its state")
+    return min((at for at in job.timestamps.values() if at > 0), default=None)
 
 
 def _judge(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
@@ -179,7 +186,7 @@ def _arithmetic(context: CheckContext, state: ProofState, gap: HistoryGap) -> st
     since = f"since {context.baseline.claim}" if context.baseline else "since the first commit"
     parts = [
         f"Checkpoint {state.checkpoint_id} of job {state.job_id[:8]} has read {gap.consumed:,} records {since}",
-        f"{counted(len(gap.own), 'commit')} up to snapshot {gap.snapshot_id} hold {gap.own_rows:,} rows",
+        f"{gap.own_rows:,} rows are in its {counted(len(gap.own), 'commit')} up to snapshot {gap.snapshot_id}",
     ]
     if gap.pending_at_baseline:
         parts.append(f"{gap.pending_at_baseline:,} of them were staged at the baseline")

@@ -260,6 +260,15 @@ def test_with_a_limit_the_files_where_a_run_took_over_are_read_first(lake: Lake)
     assert found.evidence["duplicates"]["first"] == [{"partition": 0, "first": 75, "last": 79, "times": 2}]
 
 
+def test_with_a_limit_what_overlaps_with_these_files_comes_next(lake: Lake) -> None:
+    for number in range(1, 9):
+        lake.commit(f"A:{number}", lake.rows(10, 0, number * 10 - 10))
+    lake.commit("B:9", lake.rows(25, 0, 65))
+    lake.commit("B:10", lake.rows(10, 0, 90))
+    assert check(lake.context(), max_files=2).evidence["doubled"] == 10
+    assert check(lake.context(), max_files=3).evidence["doubled"] == 15
+
+
 def test_a_part_that_is_clean_proves_nothing(lake: Lake) -> None:
     lake.commit("A:1", lake.rows(10, 0, 0))
     lake.commit("A:2", lake.rows(10, 0, 10))

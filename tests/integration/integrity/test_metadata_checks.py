@@ -283,6 +283,7 @@ def test_a_backfill_of_others_is_no_jump_and_a_merged_manifest_hides_none(timed:
     says(checks.event_time("at", tolerance="5m"), timed.context(), Outcome.PASS)
     timed.commit("B:3", at(40, 102))
     timed.commit("B:4", at(103))
+    timed.commit(None, at(0))  # its merged manifest holds the entries of the commits before
     says(checks.event_time("at", tolerance="5m"), timed.context(since=base), Outcome.FAIL, "1h 1m")
 
 

@@ -196,6 +196,17 @@ def compact(lake: Lake, rows: Any) -> None:
     newest.write_text(json.dumps(document))
 
 
+def test_a_compaction_since_the_baseline_ends_the_incremental_proof(partitioned: Lake) -> None:
+    base = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    compact(partitioned, partitioned.offsets((0, 0, 90)))
+    uuid = str(partitioned.table.metadata.table_uuid)
+    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60})
+    found = check(partitioned.context(state=state("A:4", [90]), baseline=since), settle="rows")
+    assert found.evidence["verdict"] == "consistent"
+    assert "rewritten since the baseline" in (found.description or "")
+
+
 def test_rows_that_others_append_neither_count_nor_hide_anything(partitioned: Lake) -> None:
     partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
     partitioned.commit(None, partitioned.offsets((0, 0, 20)))

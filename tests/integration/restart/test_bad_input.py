@@ -171,7 +171,6 @@ def test_what_a_stop_cannot_change_refuses_the_stop(
 ) -> None:
     if writer:
         lake.commit(writer, 9, 30)
-        lake.commit(OLD_JOB, 2, 1)
     job = replace(JOB, sinks=sinks)
     with open_systems(flink.url, lake, tmp_path, job) as systems, pytest.raises(RestartRefused) as caught:
         restart(systems, steps, OPTIONS)
@@ -368,7 +367,7 @@ def test_an_older_state_is_refused_by_name_and_number(flink, systems, steps) -> 
         start_job(systems, steps, older, OPTIONS.start)
     is_one_sentence(caught.value, "WOULD_DUPLICATE, 7 rows", "older_state", "newest savepoint")
     assert flink.posts == []
-    accepting = StartOptions(accept=("WOULD_DUPLICATE",), reason="a replay is wanted", timeout=20)
+    accepting = StartOptions(accept=("WOULD_DUPLICATE",), reason="a replay is wanted", timeout=20)  # type: ignore[arg-type]
     flink.savepoints[older] = 2
     running, decision = start_job(systems, steps, older, accepting)
     assert flink.running == [running.job_id]

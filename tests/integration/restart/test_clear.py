@@ -32,7 +32,7 @@ def test_a_stop_in_flight_is_waited_for(epoch, flink, systems) -> None:
 @pytest.mark.parametrize("epoch", [0, 1], ids=["retry", "clear"])
 def test_a_job_that_is_down_is_started_from_the_recorded_savepoint(epoch, flink, lake, systems) -> None:
     store = MemoryStore()
-    rival = []
+    rival = []  # type: ignore[var-annotated]
 
     def rival_appears(request) -> None:
         if request.path == "/jobs/overview" and flink.old.state == "FINISHED" and not rival:

@@ -100,7 +100,7 @@ class Trial:
 
     @property
     def result(self) -> dict[str, Any]:
-        return json.loads(self._result.read_text())
+        return json.loads(self._result.read_text())  # type: ignore[no-any-return]
 
     @property
     def writes(self) -> int:

@@ -22,7 +22,10 @@ from airflow_flink_iceberg.iceberg.ledger_table import append_once, ledger_schem
 from airflow_flink_iceberg.model.errors import TableNotFound
 from airflow_flink_iceberg.model.ledger import LedgerAction, LedgerActor, LedgerEntry
 from airflow_flink_iceberg.restart.ledger import read_ledger, record, row_of
+from airflow_flink_iceberg.restart.ledger_entries import Act, rollback_entries
+from airflow_flink_iceberg.restart.rollback import RollbackOptions, rollback
 from tests.integration.fakes.iceberg_rest import Fault, IcebergRest
+from tests.integration.restart.two_tables import open_world
 
 NAME = "ops.flink_restarts"
 
@@ -254,3 +257,23 @@ def test_a_rest_catalog_that_hangs_does_not_hold_anybody_up(
     assert not write(access, entry(2), timeout=0.5)
     assert time.monotonic() - begun < 2
     assert len(warnings(caplog)) == 1
+
+
+def test_an_executed_rollback_is_one_entry_with_every_table(tmp_path: Path, access: TableAccess) -> None:
+    with open_world(tmp_path / "world") as world:
+        point = world.point(world.both("a:4"))
+        heads = world.both("b:5")
+        systems, steps = world.systems(), world.steps()
+        how = RollbackOptions(dry_run=False, reason="rows doubled", quiet_seconds=0.0)
+        for _ in range(2):
+            done = rollback(systems, steps, point, how)
+            act = Act(systems, steps, LedgerActor("cli", "ann"))
+            assert record(NAME, lambda: access, lambda: rollback_entries(act, done))  # noqa: B023 - called at once
+    (found,) = read_ledger(access)
+    assert (found.action, found.reason, found.actor.who) == ("rollback", "rows doubled", "ann")
+    assert {table.table_name: table.head_before for table in found.tables} == heads
+    assert {table.table_name: table.head_after for table in found.tables} == {
+        sink.table: sink.snapshot_id for sink in point.sinks
+    }
+    assert [table.dropped_rows for table in found.tables] == [2, 2]
+    assert all(str(table.tag).startswith("abandoned.") for table in found.tables)

@@ -65,6 +65,17 @@ def test_a_declared_other_writer_is_no_rival(flink, lake, tmp_path, writer) -> N
         assert restart(systems, Steps(MemoryStore()), OPTIONS).decision.verdict is Verdict.SAFE
 
 
+def test_a_new_run_of_a_declared_other_writer_is_no_rival(flink, lake, tmp_path) -> None:
+    """Its id was not there when the names were looked up."""
+    sinks = (TableSink("shop.orders", other_writers=("backfill",)),)
+    job = FlinkJob("orders", JarDeployment("orders.jar"), sinks=sinks)
+    with open_systems(flink.url, lake, tmp_path, job) as systems:
+        facts = look(systems)
+        flink.add_job("backfill", job_id=OTHER)
+        lake.commit(OTHER, 1, 30)
+        assert link_unknown_writers(systems, refresh(systems, facts)).cluster.rivals == ()
+
+
 def test_inside_the_window_only_new_jobs_are_asked(flink, systems) -> None:
     """A job runs from what it was restored from before it ran, so who was there before the stop is asked once."""
     flink.add_job("clicks", job_id=OTHER)
@@ -79,8 +90,8 @@ def test_inside_the_window_only_new_jobs_are_asked(flink, systems) -> None:
 
 def test_a_rival_stays_one_at_every_look(flink, systems) -> None:
     facts = look(systems)
-    flink.savepoints[facts.state.savepoint.path] = 5
-    flink.submit("copy", OTHER, facts.state.savepoint.path, {})
+    flink.savepoints[facts.state.savepoint.path] = 5  # type: ignore[union-attr]
+    flink.submit("copy", OTHER, facts.state.savepoint.path, {})  # type: ignore[union-attr]
     for _ in range(2):
         facts = link_unknown_writers(systems, refresh(systems, facts))
         assert [rival.job_id for rival in facts.cluster.rivals] == [OTHER]

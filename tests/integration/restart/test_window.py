@@ -52,7 +52,9 @@ def test_the_pointer_of_an_unmoved_table_is_all_that_is_read_of_it(flink, lake, 
     read: list[str] = []
     read_file = TableAccess.read_file
     monkeypatch.setattr(
-        TableAccess, "read_file", lambda self, name: (read.append(name), read_file(self, name))[1]
+        TableAccess,
+        "read_file",
+        lambda self, name: (read.append(name), read_file(self, name))[1],  # type: ignore[func-returns-value]
     )
     during: list[int] = []
     flink.after = lambda request: (

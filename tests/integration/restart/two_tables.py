@@ -124,7 +124,7 @@ class World:
                 OPERATORS[name],
                 target,
                 target,
-                **{"can_roll_back": True, **fields},
+                **{"can_roll_back": True, "pending_rows": 0, **fields},
             )
             for name, target in targets.items()
         )

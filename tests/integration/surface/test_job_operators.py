@@ -138,8 +138,8 @@ def test_the_hook_in_a_task_attaches_to_what_the_earlier_try_sent(
     flink: ShopFlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store()
+    context: Any = task_context(store)
     monkeypatch.setattr("airflow_flink_iceberg.hooks.use_cases.get_current_context", lambda: context)
-    context = task_context(store)
     first = FlinkHook().stop_with_savepoint(JOB)
     context = task_context(store)
     context["ti"].try_number = 2

@@ -194,9 +194,8 @@ with DAG({dag_id!r}, schedule=None, catchup=False):
 
     @task
     def jobs() -> list[dict]:
-        made = [
-            FlinkJob(name, JarDeployment("orders.jar"), sinks=[TableSink("shop.orders")]) for name in ("absent", "orders")
-        ]
+        sinks = [TableSink("shop.orders")]
+        made = [FlinkJob(name, JarDeployment("orders.jar"), sinks=sinks) for name in ("absent", "orders")]
         return [job.to_dict() for job in made]
 
     @task_group

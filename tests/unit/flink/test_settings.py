@@ -191,7 +191,7 @@ def test_a_claim_mode_matters_where_somebody_else_starts_the_job() -> None:
     job = replace(GOOD_JOB, cluster={"execution.state-recovery.claim-mode": "CLAIM"})
     kinds = [
         getattr(found("claim_mode", replace(job, is_external=e), GOOD_TABLE), "severity", None)
-        for e in (1, 0)
+        for e in (True, False)
     ]
     assert kinds == [Severity.WARN, Severity.INFO]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from typing import Any
 
 import pytest
 
@@ -25,17 +27,17 @@ SAVEPOINT = Savepoint(
 OFFSETS = {f"orders.events.v1/{partition}": 10**9 + partition for partition in range(256)}
 
 
-def position(table: str, **fields: object) -> SinkPosition:
-    given = {"offsets": OFFSETS, "pending_rows": 0, **fields}
+def position(table: str, **fields: Any) -> SinkPosition:
+    given: dict[str, Any] = {"offsets": OFFSETS, "pending_rows": 0, **fields}
     return SinkPosition(
         table, "main", "11111111-2222-3333-4444-555555555555", "0f" * 16, 2**62, 2**62, **given
-    )  # type: ignore[arg-type]
+    )
 
 
 def chain(length: int) -> tuple[RunLink, ...]:
     """The run of the savepoint was restored from run 1, that from run 2, and so on."""
     runs = [RUN, *(f"{number:032x}" for number in range(1, length + 1))]
-    return tuple(RunLink(run, parent, 9) for run, parent in zip(runs, runs[1:], strict=False))
+    return tuple(RunLink(run, parent, 9) for run, parent in itertools.pairwise(runs))
 
 
 def test_four_sinks_of_256_partitions_and_a_long_lineage_fit_into_an_xcom() -> None:

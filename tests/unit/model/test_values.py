@@ -9,7 +9,9 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 
 CANARY = "hunter2-canary"
 REPR = "<airflow.sdk.context.VariableAccessor object at 0x7f01>"
-SCRIPT = f"CREATE CATALOG c WITH ('jdbc.password'='{CANARY}'); CREATE TABLE t WITH ('x'='{REPR}'); INSERT INTO t SELECT 1"
+SCRIPT = (
+    f"CREATE CATALOG c WITH ('jdbc.password'='{CANARY}'); CREATE TABLE t WITH ('x'='{REPR}'); INSERT INTO t"
+)
 
 
 def failure(make: object) -> str:

@@ -45,7 +45,7 @@ def test_a_tree_holds_ancestors_siblings_and_their_descendants() -> None:
 
 def test_the_first_link_of_a_run_stays_and_a_cycle_ends() -> None:
     lineage = links("b<a:4").with_links(links("b<c:9").links)
-    assert (lineage.parent(B).parent_job_id, lineage.parent(B).checkpoint_id) == (A, 4)
+    assert (lineage.parent(B).parent_job_id, lineage.parent(B).checkpoint_id) == (A, 4)  # type: ignore[union-attr]
     assert lineage.parent(A) is None
     assert links("a<b:1 b<a:1").tree(A) == {A, B}
 

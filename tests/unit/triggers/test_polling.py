@@ -13,7 +13,7 @@ import pytest
 from airflow._shared.module_loading import import_string
 
 from airflow_flink_iceberg.model.errors import FlinkUnreachable
-from airflow_flink_iceberg.triggers import FlinkStopTrigger, IcebergCommitTrigger, polling
+from airflow_flink_iceberg.triggers import FlinkStopTrigger, IcebergCommitTrigger, looking, polling
 
 _NUMBERS = itertools.count()
 TRIGGERS = [
@@ -65,7 +65,8 @@ def test_the_deadline_ends_it(hold: float) -> None:
     assert hold < took < 5
 
 
-def test_failures_in_a_row_are_tolerated_and_bounded(hold: float) -> None:
+def test_failures_in_a_row_are_tolerated_and_bounded(hold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "FIRST_PAUSE", 0.0)
     looks: list[int] = []
 
     def hiccups() -> bool:

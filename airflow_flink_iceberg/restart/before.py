@@ -56,7 +56,8 @@ def facts_of_requested(systems: Systems, job_id: str, looked: Mapping[str, Any])
         )
         for sink in gather_sinks(systems, job_id)
     )
-    return Facts(None, sinks, gather_cluster(systems, job_id), gather_lineage(sinks), before_stop=True)
+    facts = Facts(None, sinks, gather_cluster(systems, job_id), gather_lineage(sinks), before_stop=True)
+    return link_unknown_writers(systems, facts)
 
 
 def facts_of_recorded(systems: Systems, point: RestorePoint) -> Facts:
@@ -64,7 +65,8 @@ def facts_of_recorded(systems: Systems, point: RestorePoint) -> Facts:
     sinks = gather_sinks(systems, point.savepoint.job_id, point)
     lineage = gather_lineage(sinks, point.lineage)
     state = read_state(systems, point.savepoint, own_stop=True)
-    return Facts(state, sinks, gather_cluster(systems, point.savepoint.job_id), lineage)
+    facts = Facts(state, sinks, gather_cluster(systems, point.savepoint.job_id), lineage)
+    return link_unknown_writers(systems, facts)
 
 
 def refuse_early(facts: Facts, accept: Collection[Verdict]) -> None:

@@ -75,14 +75,15 @@ def holds_rows_of_others(facts: Facts) -> bool:
 def by_ids_only(facts: Facts, sink: SinkFacts) -> Unclear | None:
     """Why ids alone are no proof for this state: its bytes are not readable, and nobody who knew them vouches.
 
-    Of the own stop the lineage and the table were seen before and after. A recorded restore point vouches when its
-    bytes were read then, nothing waited in them, and its stop had committed.
+    Of the own stop the lineage and the table were seen before and after. A savepoint whose commit is ``done`` vouches,
+    too: only a stop of ours says so, and then every sink had committed all that the state holds. Else a worker without
+    access to the storage could stop a job and never start it.
     """
     state = facts.state
     if state is None or state.readable or state.own_stop:
         return None
-    vouched = sink.recorded is not None and sink.recorded.pending_rows == 0
-    if vouched and state.savepoint.commit is CommitState.DONE:
+    waited = sink.recorded is not None and bool(sink.recorded.pending_rows)
+    if state.savepoint.commit is CommitState.DONE and not waited:
         return None
     return Unclear("state_unreadable", f"what waits in the state only its bytes could tell: {state.why_not}")
 

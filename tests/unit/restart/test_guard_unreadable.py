@@ -28,14 +28,14 @@ def unread(stamp: str, commit: CommitState = CommitState.UNKNOWN, *, own_stop: b
     [
         (unread("a:4", own_stop=True), None, "SAFE"),
         (unread("a:4"), None, UNREADABLE),
-        (unread("a:4", CommitState.DONE), None, UNREADABLE),
-        # Its bytes were read when it was recorded, and nothing waited in them.
+        # Only a stop of ours says that the commit is done, and then the sinks had committed all that it holds.
+        (unread("a:4", CommitState.DONE), None, "SAFE"),
         (unread("a:4", CommitState.DONE), 0, "SAFE"),
         (unread("a:4"), 0, UNREADABLE),
         (unread("a:4", CommitState.DONE), 20, UNREADABLE),
     ],
 )
-def test_ids_are_a_proof_only_of_the_own_stop_or_a_recorded_restore_point(of, pending_rows, expected) -> None:
+def test_ids_are_a_proof_only_of_a_stop_of_ours(of, pending_rows, expected) -> None:
     recorded = None if of.own_stop else replace(position(1), pending_rows=pending_rows)
     assert answer(decide(facts(sink_facts("a:4+10", recorded=recorded), of))) == expected
     if recorded is None or pending_rows is None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from airflow_flink_iceberg.checks import default_checks, kafka_offsets
+from airflow_flink_iceberg.checks import default_checks, kafka_offsets, state_matches_table
 from airflow_flink_iceberg.model import FlinkJob, TableSink
 from airflow_flink_iceberg.operators.integrity import IcebergIntegrityCheckOperator
 from airflow_flink_iceberg.operators.restore_point import CreateRestorePointOperator
@@ -45,7 +45,12 @@ with DAG(
     verify = IcebergIntegrityCheckOperator(
         task_id="verify",
         job=orders,
-        checks=[*default_checks(with_restart=False), kafka_offsets("kafka_partition", "kafka_offset")],
+        checks=[
+            *default_checks(with_restart=False),
+            kafka_offsets("kafka_partition", "kafka_offset"),
+            # The offsets in the job's newest checkpoint against the rows that it has committed.
+            state_matches_table("kafka_partition", "kafka_offset", settle="rows"),
+        ],
         report_path=f"{PLAYGROUND}/reports/nightly_integrity",
     )
     commits >> savepoint >> restore_point >> verify

@@ -1,7 +1,8 @@
 """Holds the code to its shape: nine functions in ten have at most 35 lines, none over 60, files about 300.
 
 Usage: python scripts/shape.py PATH... Exit code 1 names each function and file that is too long. A file may
-be a sixth longer than 300 lines: cutting a subject in two to save a line helps nobody. Test data is not
+be a sixth longer than 300 lines: cutting a subject in two to save a line helps nobody, and a file of tests, which is
+a list of worlds to be read one by one, may be longer. Test data is not
 code: files under a directory ``data`` are left out.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 USUAL_FUNCTION = 35
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 350
+LONGEST_TEST_FILE = 520
 
 
 def main(paths: list[str]) -> int:
@@ -24,7 +26,7 @@ def main(paths: list[str]) -> int:
     for file in sorted(python_files(paths)):
         text = file.read_text(encoding="utf-8")
         lines = text.count("\n")
-        if lines > LONGEST_FILE:
+        if lines > (LONGEST_TEST_FILE if file.parts[0] == "tests" else LONGEST_FILE):
             complaints.append(f"{file}: {lines} lines; one subject a file, about 300 lines")
         for function in functions(ast.parse(text, str(file))):
             length = (function.end_lineno or function.lineno) - function.lineno + 1

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_flink_iceberg.checks import Check
+    from airflow_flink_iceberg.flink.metadata import SavepointMetadata
     from airflow_flink_iceberg.model.job import TableSink
     from airflow_flink_iceberg.model.result import CheckReport
     from airflow_flink_iceberg.restart.systems import Systems
@@ -63,7 +64,9 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
                 raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
             restart = self._restart()
             systems = self._open_tables()
-            reports = [self._check(systems, sink, restart) for sink in systems.job.sinks]
+            # Before the tables are opened: they have to be at least as new as the state.
+            state, job_id = self._state(systems, restart)
+            reports = [self._check(systems, sink, restart, state, job_id) for sink in systems.job.sinks]
             if not reports:
                 raise InvalidValue(
                     f"Job {systems.job.name!r} declares no sinks, so there is no table to check."
@@ -80,7 +83,29 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
         return open_systems(replace(self.flink_job, deployment=ExternalDeployment()), None)
 
-    def _check(self, systems: Systems, sink: TableSink, restart: Restart | None) -> CheckReport:
+    def _state(
+        self, systems: Systems, restart: Restart | None
+    ) -> tuple[SavepointMetadata | None, str | None]:
+        """The newest checkpoint of the running job, if a check compares the tables with it."""
+        from airflow_flink_iceberg.model.errors import JobNotFound
+        from airflow_flink_iceberg.restart.state import read_newest_checkpoint
+
+        if not any(check.name == "state_matches_table" for check in self._checks()):
+            return None, None
+        try:
+            job_id = restart.running_job.job_id if restart else systems.deployment.look().job_id
+            return read_newest_checkpoint(systems, job_id), job_id
+        except JobNotFound:
+            return None, None
+
+    def _check(
+        self,
+        systems: Systems,
+        sink: TableSink,
+        restart: Restart | None,
+        state: SavepointMetadata | None,
+        job_id: str | None,
+    ) -> CheckReport:
         from airflow_flink_iceberg.iceberg.run_links import links_in_properties
         from airflow_flink_iceberg.integrity.context import open_context
         from airflow_flink_iceberg.integrity.suite import run_checks
@@ -94,6 +119,8 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             lineage=links_in_properties(access.metadata().properties),
             flink=systems.client,
             sink=sink,
+            state=state,
+            state_job_id=job_id,
         )
         return run_checks(self._checks(), context)
 

@@ -80,6 +80,8 @@ def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions)
         # Of an earlier attempt, which says nothing about this one.
         evidence = None
     patience = Patience(options.patience)
+    # No checkpoint completes so soon, and the answer would be built while the JobManager deploys the tasks.
+    time.sleep(_CONFIRM_INTERVAL)
     for count in ticks(f"The first checkpoint of job {job_id}", _CONFIRM_INTERVAL, options.timeout):
         stats = patience.ask(lambda: systems.client.checkpoints(job_id))
         if stats is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # /checkpoints is served from a cache of web.refresh-interval (3 s by default): ask a little longer than that.
 _REST_HISTORY_SECONDS = 10.0
 _REST_HISTORY_INTERVAL = 0.25
+_CHECKPOINT_TRIES = 8
+_CHECKPOINT_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,25 @@ def read_state(systems: Systems, savepoint: Savepoint, *, own_stop: bool = False
         return _state_of(savepoint, read_metadata(savepoint.path, systems.state_files), own_stop)
     except SavepointUnreadable as error:
         return State(savepoint, own_stop, why_not=str(error))
+
+
+def read_newest_checkpoint(systems: Systems, job_id: str) -> SavepointMetadata | None:
+    """The bytes of a running job's newest retained checkpoint; ``None``: there is none, or it cannot be read here.
+
+    A checkpoint may be replaced by its successor between the two looks, so it is tried a few times.
+    """
+    if systems.state_files is None:
+        return None
+    for _ in range(_CHECKPOINT_TRIES):
+        entry = systems.client.checkpoints(job_id).newest_completed
+        if entry is None or not entry.external_path:
+            return None
+        try:
+            return read_metadata(entry.external_path, systems.state_files)
+        except SavepointUnreadable as error:
+            log.info("Checkpoint %s of job %s cannot be read: %s", entry.id, job_id, error)
+            time.sleep(_CHECKPOINT_PAUSE)
+    return None
 
 
 def identify_savepoint(

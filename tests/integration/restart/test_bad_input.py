@@ -234,7 +234,8 @@ def test_a_job_that_failed_while_stopping_is_restarted_from_the_savepoint_that_i
                 lake.commit(OLD_JOB, 3, flink.rows_at_stop)
 
     flink.before = commit_what_waited
-    done = restart(systems, steps, OPTIONS)
+    options = replace(OPTIONS, start=replace(OPTIONS.start, commit_grace=1.0))
+    done = restart(systems, steps, options)
     assert flink.old.state == "FAILED"
     assert flink.stopped_with == [done.savepoint.path] == [done.running_job.restored_path]
     assert (done.decision.verdict, done.savepoint.commit) == ("SAFE", "done")

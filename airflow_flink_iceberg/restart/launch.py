@@ -80,7 +80,7 @@ def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions)
         # Of an earlier attempt, which says nothing about this one.
         evidence = None
     patience = Patience(options.patience)
-    # No checkpoint completes so soon, and the answer would be built while the JobManager deploys the tasks.
+    # No checkpoint completes so soon, so the first look would be for nothing.
     time.sleep(_CONFIRM_INTERVAL)
     for count in ticks(f"The first checkpoint of job {job_id}", _CONFIRM_INTERVAL, options.timeout):
         stats = patience.ask(lambda: systems.client.checkpoints(job_id))

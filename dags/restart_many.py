@@ -3,8 +3,8 @@
 Which jobs is decided when the DAG runs: by the run's parameter ``jobs``, a list of jobs in their dict form, or else
 all that the file names. One job that is refused does not keep the others from being restarted.
 
-Runs as it is on the playground: connections ``flink_default`` and ``iceberg_default``, and the jobs' scripts in the
-directory that ``ORDERS_SQL`` names.
+Needs connections ``flink_default`` and ``iceberg_default``, and the jobs' scripts in the directory that ``ORDERS_SQL``
+names. The playground has the first job only: there pass it alone as ``jobs`` (what ``FlinkJob.to_dict()`` returns).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ with DAG(
     catchup=False,
     # Two runs would stop the same jobs twice.
     max_active_runs=1,
-    # So many jobs at once; each needs its slots twice for a moment.
+    # So many jobs at once.
     max_active_tasks=8,
     template_searchpath=[PLAYGROUND],
     params={"jobs": Param(None, type=["null", "array"], description="Jobs in their dict form; none: all.")},

@@ -19,10 +19,10 @@ class FlinkCheckpointTrigger(FlinkRunTrigger):
         self.min_completed = min_completed
 
     def own_fields(self) -> dict[str, Any]:
-        """How many."""
-        return {"min_completed": self.min_completed}
+        """The run and how many."""
+        return {**super().own_fields(), "min_completed": self.min_completed}
 
-    def look(self, client: FlinkClient, job_id: str | None) -> RunLook:
+    def look_at_run(self, client: FlinkClient, job_id: str | None) -> RunLook:
         """Ask for the run's checkpoints."""
         from airflow_flink_iceberg.restart.run_wait import look_at_checkpoints
 

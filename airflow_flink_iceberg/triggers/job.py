@@ -19,10 +19,10 @@ class FlinkJobTrigger(FlinkRunTrigger):
         self.target_states = target_states
 
     def own_fields(self) -> dict[str, Any]:
-        """The states."""
-        return {"target_states": self.target_states}
+        """The run and the states."""
+        return {**super().own_fields(), "target_states": self.target_states}
 
-    def look(self, client: FlinkClient, job_id: str | None) -> RunLook:
+    def look_at_run(self, client: FlinkClient, job_id: str | None) -> RunLook:
         """Ask for the run's state."""
         from airflow_flink_iceberg.restart.run_wait import look_at_state, target_states
 

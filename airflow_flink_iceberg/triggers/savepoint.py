@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow_flink_iceberg.triggers.base import WAITING, FlinkTrigger
 
-from airflow_flink_iceberg.hooks.flink import FlinkHook
-from airflow_flink_iceberg.triggers.polling import connections, poll
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.client import FlinkClient
 
 
-class FlinkSavepointTrigger(BaseTrigger):
+class FlinkSavepointTrigger(FlinkTrigger):
     """Fires when the operation has ended or is no longer known, or at the deadline.
 
     Unlike a stop's, the result of a savepoint may be read here: the job goes on, so no JobManager waits for it.
 
-    :param request: the request's ids and directory; never a credential.
-    :param deadline: Seconds since the epoch.
+    :param request: the request's ids and directory.
     """
 
-    def __init__(
-        self, *, flink_conn_id: str, request: dict[str, str], deadline: float, poll_interval: float = 10.0
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flink_conn_id = flink_conn_id
+    def __init__(self, *, request: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.request = request
-        self.deadline = deadline
-        self.poll_interval = poll_interval
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Names and ids only; never a credential."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "flink_conn_id": self.flink_conn_id,
-                "request": self.request,
-                "deadline": self.deadline,
-                "poll_interval": self.poll_interval,
-            },
-        )
+    def own_fields(self) -> dict[str, Any]:
+        """The request."""
+        return {**super().own_fields(), "request": self.request}
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield one event; the operator looks again by itself."""
-        hook = FlinkHook(self.flink_conn_id, lookup=await connections({self.flink_conn_id}))
-        try:
-            phase = await poll(
-                lambda: _phase(hook, self.request),
-                lambda found: found != "in_progress",
-                conn_ids=[self.flink_conn_id],
-                interval=self.poll_interval,
-                deadline=self.deadline,
-            )
-        finally:
-            hook.close()
-        yield TriggerEvent({"phase": phase or "timeout"})  # type: ignore[no-untyped-call]
+    def look(self, client: FlinkClient) -> str:
+        """Ask for the operation."""
+        from airflow_flink_iceberg.flink.deployments.base import SavepointPhase, SavepointRequest
+        from airflow_flink_iceberg.flink.deployments.saving import poll_savepoint
 
-
-def _phase(hook: FlinkHook, request: dict[str, str]) -> str:
-    from airflow_flink_iceberg.flink.deployments.base import SavepointRequest
-    from airflow_flink_iceberg.flink.deployments.saving import poll_savepoint
-
-    return poll_savepoint(hook.get_conn(), SavepointRequest(**request)).phase.value
+        phase = poll_savepoint(client, SavepointRequest(**self.request)).phase
+        return WAITING if phase is SavepointPhase.IN_PROGRESS else phase.value

@@ -148,7 +148,7 @@ def test_deferrable_stop_and_sensor(stack: Stack, run: Run, monkeypatch: pytest.
         ahead = get_json(f"{stack.flink_url}/jobs/{rig.first_job_id}/checkpoints")["counts"]["completed"] + 6
         found = run(DEFERRABLE, rig.job, description=str(ahead))
         assert found["run"] == "success"
-        assert polled == ["commit", "stop"]
+        assert polled == ["IcebergCommitTrigger", "FlinkTrigger"]
         assert found["landed"]["returned"]["checkpoint_id"] == ahead
         assert found["landed"]["returned"]["phase"] == "landed"
         assert len(savepoints(rig)) == 1
@@ -185,15 +185,12 @@ def _no_hold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Defer at the first look that is not the last; returns which triggers have polled."""
     polled: list[str] = []
 
-    def counted(name: str, poll: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            polled.append(name)
-            return poll(*arguments, **named)
+    def counted(look: Any, is_over: Any, **named: Any) -> Any:
+        polled.append(look.__qualname__.partition(".")[0])
+        return poll(look, is_over, **named)
 
-        return call
-
+    poll = triggers.polling.poll
     monkeypatch.setattr(operators.stop, "_INLINE_SECONDS", 0.0)
     monkeypatch.setattr(triggers.polling, "MIN_HOLD", 0.2)
-    monkeypatch.setattr(triggers.stop, "poll", counted("stop", triggers.polling.poll))
-    monkeypatch.setattr(triggers.commit, "poll", counted("commit", triggers.polling.poll))
+    monkeypatch.setattr(triggers.base, "poll", counted)
     return polled

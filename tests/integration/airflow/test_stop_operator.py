@@ -72,7 +72,7 @@ def test_a_slow_stop_defers_after_its_inline_time_and_is_resumed(
     event = asyncio.run(_first(trigger))
     # The result may be readable once only, so it is left to the operator.
     assert flink.count("GET", r"/jobs/\w+/savepoints/\w+") == polls
-    assert event == {"job_id": job.job_id, "ended": True}
+    assert event == {"phase": "ended"}
     resumed = getattr(operator, deferred.value.method_name)
     found = resumed(context(store), event=event, **json.loads(json.dumps(deferred.value.kwargs)))
     assert found["path"] in flink.savepoints

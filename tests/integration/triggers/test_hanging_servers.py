@@ -60,7 +60,7 @@ def test_eight_hanging_jobmanagers_delay_no_other_trigger(
             await asyncio.sleep(0.005)
         job.end("FINISHED")
         ended = time.monotonic()
-        assert (await healthy_wait)["ended"] is True
+        assert (await healthy_wait)["phase"] == "ended"
         took = time.monotonic() - ended
         for task in hanging:
             task.cancel()

@@ -13,12 +13,25 @@ import pytest
 from airflow._shared.module_loading import import_string
 
 from airflow_flink_iceberg.model.errors import FlinkUnreachable
-from airflow_flink_iceberg.triggers import FlinkStopTrigger, IcebergCommitTrigger, looking, polling
+from airflow_flink_iceberg.triggers import (
+    FlinkCheckpointTrigger,
+    FlinkJobTrigger,
+    FlinkSavepointTrigger,
+    FlinkStopTrigger,
+    IcebergCommitTrigger,
+    looking,
+    polling,
+)
 
 _NUMBERS = itertools.count()
+WHEN = {"deadline": 1.5, "poll_interval": 2.0}
+RUN = {"flink_conn_id": "f", "job_name": "orders", "job_id": None, "ignored": ["0f" * 16], **WHEN}
 TRIGGERS = [
-    FlinkStopTrigger(flink_conn_id="f", job_id="0f" * 16, deadline=1.5, poll_interval=2.0),
-    IcebergCommitTrigger(job={"kind": "flink_job"}, target={"job_id": "x"}, deadline=1.5, poll_interval=2.0),
+    FlinkStopTrigger(flink_conn_id="f", job_id="0f" * 16, **WHEN),
+    FlinkSavepointTrigger(flink_conn_id="f", request={"trigger_id": "x"}, **WHEN),
+    FlinkJobTrigger(target_states=["RUNNING"], **RUN),
+    FlinkCheckpointTrigger(min_completed=2, **RUN),
+    IcebergCommitTrigger(job={"kind": "flink_job"}, target={"job_id": "x"}, **WHEN),
 ]
 
 
@@ -28,6 +41,7 @@ def test_a_trigger_survives_its_json(trigger: Any) -> None:
     again = import_string(path)(**kwargs)
     assert again.serialize() == trigger.serialize()
     assert again.__dict__.keys() >= kwargs.keys()
+    assert {name: getattr(trigger, name) for name in kwargs} == kwargs
 
 
 def new_conn() -> str:

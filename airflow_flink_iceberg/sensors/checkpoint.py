@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.model.errors import InvalidValue
-from airflow_flink_iceberg.sensors.base import FlinkRunSensor
+from airflow_flink_iceberg.sensors.run import FlinkRunSensor
 
 if TYPE_CHECKING:
-    from airflow.triggers.base import BaseTrigger
-
     from airflow_flink_iceberg.flink.client import FlinkClient
-    from airflow_flink_iceberg.model.job import FlinkJob
     from airflow_flink_iceberg.restart.run_wait import RunLook
+    from airflow_flink_iceberg.triggers.run import FlinkRunTrigger
 
 
 class FlinkCheckpointSensor(FlinkRunSensor):
@@ -41,19 +39,11 @@ class FlinkCheckpointSensor(FlinkRunSensor):
 
         return look_at_checkpoints(client, job_id, self.min_completed)
 
-    def trigger(self, job: FlinkJob, job_id: str | None, ignored: list[str], deadline: float) -> BaseTrigger:
+    def trigger(self, **run: Any) -> FlinkRunTrigger:
         """Ask for them from the triggerer."""
         from airflow_flink_iceberg.triggers.checkpoint import FlinkCheckpointTrigger
 
-        return FlinkCheckpointTrigger(
-            flink_conn_id=job.flink_conn_id,
-            job_name=job.name,
-            job_id=job_id,
-            ignored=ignored,
-            min_completed=self.min_completed,
-            deadline=deadline,
-            poll_interval=self.poll_interval,
-        )
+        return FlinkCheckpointTrigger(min_completed=self.min_completed, **run)
 
     def result(self, found: RunLook) -> dict[str, Any]:
         """The run and its newest checkpoint."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_flink_iceberg.sensors.base import FlinkRunSensor
+from airflow_flink_iceberg.sensors.run import FlinkRunSensor
 
 if TYPE_CHECKING:
-    from airflow.triggers.base import BaseTrigger
-
     from airflow_flink_iceberg.flink.client import FlinkClient
-    from airflow_flink_iceberg.model.job import FlinkJob
     from airflow_flink_iceberg.restart.run_wait import RunLook
+    from airflow_flink_iceberg.triggers.run import FlinkRunTrigger
 
 
 class FlinkJobSensor(FlinkRunSensor):
@@ -43,19 +41,11 @@ class FlinkJobSensor(FlinkRunSensor):
 
         return look_at_state(client, job_id, target_states(self.target_states))
 
-    def trigger(self, job: FlinkJob, job_id: str | None, ignored: list[str], deadline: float) -> BaseTrigger:
+    def trigger(self, **run: Any) -> FlinkRunTrigger:
         """Ask for it from the triggerer."""
         from airflow_flink_iceberg.triggers.job import FlinkJobTrigger
 
-        return FlinkJobTrigger(
-            flink_conn_id=job.flink_conn_id,
-            job_name=job.name,
-            job_id=job_id,
-            ignored=ignored,
-            target_states=list(self.target_states),
-            deadline=deadline,
-            poll_interval=self.poll_interval,
-        )
+        return FlinkJobTrigger(target_states=list(self.target_states), **run)
 
     def result(self, found: RunLook) -> dict[str, Any]:
         """The run and its state."""

@@ -69,7 +69,7 @@ def test_a_checkpoint_that_is_discarded_meanwhile_has_completed_all_the_same(
 def test_another_run_and_another_branch_are_no_landing(lake: Lake, job: FakeJob) -> None:
     lake.commit("B:9")
     staged(lake, 4)
-    with pytest.raises(WaitTimeout, match=r"Checkpoint 4 .*1 staged files"):
+    with pytest.raises(WaitTimeout, match=r"checkpoint 4 .*1 staged files"):
         sensor().execute(context())
 
 
@@ -111,7 +111,7 @@ def test_the_target_is_stored_once_and_a_retry_waits_for_the_same(
 ) -> None:
     store: Any = {}
     staged(lake, 4)
-    with pytest.raises(WaitTimeout, match="Checkpoint 4 "):
+    with pytest.raises(WaitTimeout, match="checkpoint 4 "):
         sensor(timeout=0.2).execute(context(store))
     job.add_checkpoint()
     lake.commit("A:4")

@@ -90,12 +90,12 @@ def test_a_retry_watches_the_same_run_until_the_same_deadline(flink: ShopFlink) 
     store = Store()
     with pytest.raises(WaitTimeout, match=r"Waited 0\.3 s"):
         job_sensor(target_states=("FINISHED",), timeout=0.3).execute(task_context(store))
-    record = dict(store.values["run"])
+    record = dict(store.values["wait"])
     flink.old.end("FAILED")
     flink.add_job("orders", state="FINISHED")
     with pytest.raises(AirflowFailException, match=f"{OLD_JOB} is FAILED"):
         job_sensor(target_states=("FINISHED",), timeout=0.3).execute(task_context(store))
-    assert store.values["run"] == record
+    assert store.values["wait"] == record
     # After a clear it is a new question.
     assert job_sensor(target_states=("FINISHED",)).execute(task_context(store, 1))["job_id"] != OLD_JOB
 
@@ -205,6 +205,6 @@ def test_the_deadline_is_the_sensors_to_decide(flink: ShopFlink) -> None:
     raised = deferred(lambda: sensor.execute(task_context(store)))
     raised.trigger.deadline = time.time()
     assert fire(raised) == {"phase": "timeout"}
-    store.values["run"]["deadline"] = time.time()
+    store.values["wait"]["deadline"] = time.time()
     with pytest.raises(WaitTimeout, match="RUNNING, not FINISHED yet"):
         getattr(sensor, raised.method_name)(task_context(store), {})

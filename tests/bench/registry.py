@@ -52,6 +52,7 @@ MEASUREMENTS = (
         ),
         20,
     ),
+    Measurement("sensors", ("waiting_sensors_lag", "waiting_sensors_lag_beside_hung"), 1),
     Measurement(
         "rows", ("rows_proof_vs_decode", "rows_proof_vs_decode_alternating", "rows_proof_peak_memory"), 5
     ),

@@ -105,7 +105,7 @@ def test_a_job_without_a_checkpoint_never_passes(stack: Stack) -> None:
         job_id = stack.submit(script)
         with pytest.raises(AirflowFailException, match=f"Job {job_id} has completed no checkpoint yet"):
             sense(rig)
-        with pytest.raises(WaitTimeout, match=f"Checkpoint 1 of job {job_id} did not land in 2 s: .*none"):
+        with pytest.raises(WaitTimeout, match=f"Waited 2 s for checkpoint 1 of job {job_id} in vain: .*none"):
             sense(rig, checkpoint_id=1, timeout=2.0)
         assert rig.running() == [job_id]
 

@@ -104,9 +104,12 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
         ),
         "client_cert": _field("Client certificate", text, "Path on the workers, for mutual TLS."),
         "client_key": _field("Client key", text, "Path on the workers, for mutual TLS."),
-        "token": _field("Bearer token", secret, "Sent only to the addresses of this connection."),
+        "token": _field("Bearer token", secret, "Sent like the extra headers; not together with a user."),
         "headers": _field(
-            "Extra headers", secret, "A JSON object of header names and values, sent with every request."
+            "Extra headers",
+            secret,
+            "A JSON object of header names and values, sent to the REST host; to the SQL Gateway only if it has the "
+            "same scheme, host and port.",
         ),
         "timeout": _field(
             "Request timeout",
@@ -116,7 +119,7 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
         "savepoint_roots": _field(
             "Savepoint roots",
             text,
-            "Directories, separated by commas, that savepoints may come from. Empty: the cluster's own.",
+            "Directories, separated by commas, that savepoints may come from and go to. Empty: the cluster's own.",
         ),
         "storage": _field(
             "Storage of savepoints",

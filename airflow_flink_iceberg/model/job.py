@@ -53,7 +53,8 @@ class TableSink(Value):
         id in the commits of this job is taken.
     :param rows: ``one_to_one`` allows the offset proof; ``unknown`` costs proof, never the start.
     :param offsets: ``dense`` allows to call a missing offset a loss.
-    :param other_writers: Flink job ids or names of other jobs that may write this table.
+    :param other_writers: Flink job ids or names of other jobs that may write this table. A name stands for the runs
+        that the cluster still knows (an hour after their end, by default); of older ones give the ids.
     """
 
     KIND: ClassVar[str] = "table_sink"

@@ -109,6 +109,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.iceberg.run_links import links_in_properties
         from airflow_flink_iceberg.integrity.context import open_context
         from airflow_flink_iceberg.integrity.suite import run_checks
+        from airflow_flink_iceberg.restart.facts import declared_writers
 
         access = systems.table(sink)
         context = open_context(
@@ -118,7 +119,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             restart=restart,
             lineage=links_in_properties(access.metadata().properties),
             flink=systems.client,
-            sink=sink,
+            sink=replace(sink, other_writers=sorted(declared_writers(systems, sink))),
             state=state,
             state_job_id=job_id,
         )

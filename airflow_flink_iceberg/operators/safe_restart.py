@@ -36,7 +36,9 @@ class StopForMaintenanceOperator(FlinkStopWithSavepointOperator):
         self.pin_days = pin_days
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Stop and pin, or go on with what an earlier try did."""
+        """Stop and pin, or go on with what an earlier try did; a job that could not be started is not stopped."""
+        with as_task_failure():
+            self.open_systems(context).deployment.require_launchable()
         if self.pin:
             with as_task_failure():
                 self._look_before(context)

@@ -243,7 +243,7 @@ def _sink_facts(
         operators,
         recorded,
         shared=shared,
-        other_writers=_other_writers(systems, sink),
+        other_writers=declared_writers(systems, sink),
     )
 
 
@@ -254,8 +254,10 @@ def _recorded(sink: TableSink, point: RestorePoint | None, shared: bool) -> Sink
     return point.position(sink.table, sink.branch, sink.iceberg_conn_id, sink.sink_uid if shared else None)
 
 
-def _other_writers(systems: Systems, sink: TableSink) -> frozenset[str]:
-    """The ids of the declared other writers; a restarted one has a new id, so a name stands for all its runs."""
+def declared_writers(systems: Systems, sink: TableSink) -> frozenset[str]:
+    """The ids of the declared other writers; a restarted one has a new id, so a name stands for all its runs that the
+    cluster still knows.
+    """
     names = {writer for writer in sink.other_writers if not JOB_ID.fullmatch(writer)}
     if not names:
         return frozenset(sink.other_writers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_flink_iceberg.checks import duplicate_files, kafka_offsets, restored_state
+from airflow_flink_iceberg.checks import duplicate_files, kafka_offsets, restored_state, single_writer
 from airflow_flink_iceberg.model import FlinkJob, Restart, SqlDeployment, TableSink
 from airflow_flink_iceberg.operators import IcebergIntegrityCheckOperator
 from tests.integration.fakes.flink import FakeFlink
@@ -75,3 +76,14 @@ def test_what_is_no_beginning_is_refused(flink: FakeFlink, lake: Lake, since: An
     lake.commit("A:1")
     with pytest.raises(AirflowFailException, match=r"since|no-such-tag"):
         check(since=since).execute(context())
+
+
+def test_a_declared_writer_may_be_named(flink: FakeFlink, lake: Lake) -> None:
+    """By its name, because a restarted job has another id; undeclared, the same commits are somebody unknown's."""
+    lake.commits("A:1 A:2 F:7")
+    flink.add_job("refunds", job_id=job_id("F"))
+    since = lake.restart("A:2", "A").restore_point
+    named = replace(JOB, sinks=[replace(SINK, other_writers=["refunds"])])
+    assert check(job=named, checks=[single_writer()], since=since).execute(context())["outcome"] == "pass"
+    with pytest.raises(AirflowFailException, match="single_writer unknown"):
+        check(checks=[single_writer()], since=since).execute(context())

@@ -17,10 +17,10 @@ _NUMBERS = itertools.count(1)
 PREAMBLE = """
 from airflow.sdk import DAG, task
 from airflow_flink_iceberg.checks import commit_continuity, restored_state
-from airflow_flink_iceberg.model import FlinkJob, JarDeployment, TableSink
+from airflow_flink_iceberg.model import ExternalDeployment, FlinkJob, JarDeployment, TableSink
 from airflow_flink_iceberg.task_groups import safe_restart
 
-orders = FlinkJob("orders", JarDeployment("orders.jar"), sinks=[TableSink("shop.orders")])
+orders = FlinkJob("orders", {deployment}, sinks=[TableSink("shop.orders")])
 
 def fine():
     @task
@@ -48,11 +48,13 @@ def run(airflow_db: Path, flink: ShopFlink, lake: Lake, tmp_path: Path) -> Run:
     """Run a DAG with one group; returns each task's state and what it returned, by its id in the group."""
     from airflow.dag_processing.dagbag import DagBag
 
-    def run_group(arguments: str = "") -> dict[str, Any]:
+    def run_group(arguments: str = "", deployment: str = 'JarDeployment("orders.jar")') -> dict[str, Any]:
         dag_id = f"safe_restart_{next(_NUMBERS)}"
         # dag.test() takes what lies in the DAGs folder for what is stored.
         file = airflow_db / "dags" / f"{dag_id}.py"
-        text = PREAMBLE.format(dag_id=dag_id, arguments=arguments, report=str(tmp_path / "reports"))
+        text = PREAMBLE.format(
+            dag_id=dag_id, arguments=arguments, deployment=deployment, report=str(tmp_path / "reports")
+        )
         file.write_text(text)
         bag = DagBag(dag_folder=str(file), bundle_name="dags-folder")
         assert bag.import_errors == {}
@@ -134,6 +136,14 @@ def test_a_refused_preflight_touches_nothing(run: Run, flink: ShopFlink, lake: L
     assert lake.access().metadata_location() == pointer
 
 
+def test_a_job_that_somebody_else_starts_is_not_stopped(run: Run, flink: ShopFlink) -> None:
+    """It could not be started again: the preflight has nothing against it, so the stop has to refuse."""
+    found = run("before_start=fine", deployment="ExternalDeployment()")
+    assert (found["preflight"], found["stop"], found["run"]) == ("success", "failed", "failed")
+    assert found["maintain"] == "upstream_failed"
+    assert flink.jobs[OLD_JOB].state == "RUNNING"
+
+
 def test_a_stop_that_failed_leaves_the_job_running_and_starts_nothing(run: Run, flink: ShopFlink) -> None:
     flink.stop_outcome = "failed"
     found = run("before_start=fine")
@@ -187,7 +197,7 @@ def test_a_table_that_cannot_be_pinned_does_not_keep_the_job_down(
 MAPPED = """
 from airflow.sdk import DAG, task, task_group
 from airflow_flink_iceberg.checks import restored_state
-from airflow_flink_iceberg.model import FlinkJob, JarDeployment, TableSink
+from airflow_flink_iceberg.model import ExternalDeployment, FlinkJob, JarDeployment, TableSink
 from airflow_flink_iceberg.task_groups import safe_restart
 
 with DAG({dag_id!r}, schedule=None, catchup=False):

@@ -5,10 +5,11 @@ So a client can be killed after its request was carried out and before it knows.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,15 +29,29 @@ class Proxy:
 
 
 @contextmanager
-def proxy(target: str, before_answer: BeforeAnswer) -> Iterator[Proxy]:
-    """Forward everything to ``target`` (``http://host:port``)."""
+def proxy(
+    target: str | Mapping[str, str],
+    before_answer: BeforeAnswer = lambda method, path, body: None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    authorization: str | None = None,
+) -> Iterator[Proxy]:
+    """Forward everything to ``target`` (``http://host:port``), or by the first segment of the path to several.
+
+    :param authorization: the header that a request must have; any other is answered 401 and not forwarded.
+    """
     opened = Proxy("")
+    targets = {"": target} if isinstance(target, str) else target
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if authorization and self.headers.get("Authorization") != authorization:
+                self._answer(401, b"{}")
+                return
+            prefix = next(each for each in targets if self.path.startswith(each))
             opened.seen.append((self.command, self.path, body))
             headers = {
                 name: value
@@ -44,7 +59,10 @@ def proxy(target: str, before_answer: BeforeAnswer) -> Iterator[Proxy]:
                 if name.lower() in ("content-type", "accept")
             }
             request = urllib.request.Request(
-                target + self.path, data=body or None, method=self.command, headers=headers
+                targets[prefix] + self.path.removeprefix(prefix),
+                data=body or None,
+                method=self.command,
+                headers=headers,
             )
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
@@ -52,6 +70,9 @@ def proxy(target: str, before_answer: BeforeAnswer) -> Iterator[Proxy]:
             except urllib.error.HTTPError as error:
                 status, content = error.code, error.read()
             before_answer(self.command, self.path, body)
+            self._answer(status, content)
+
+        def _answer(self, status: int, content: bytes) -> None:
             try:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -68,9 +89,11 @@ def proxy(target: str, before_answer: BeforeAnswer) -> Iterator[Proxy]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    opened.url = f"http://127.0.0.1:{server.server_address[1]}"
+    opened.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
     try:
         yield opened
     finally:

@@ -142,8 +142,8 @@ def stranded(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
             "are lost already, and no start from this state brings them back.",
             rows=rows,
             evidence={"manifests": [path for entry in lost for path in entry.manifests][:5]},
-            next_step="Append them with flink-iceberg recover, or accept WOULD_LOSE with a reason; later savepoints "
-            "of the job are not refused for it.",
+            next_step="Append them with RecoverStagedManifestsOperator or flink-iceberg staged, or accept WOULD_LOSE "
+            "with a reason; later savepoints of the job are not refused for it.",
         )
 
 

@@ -26,15 +26,55 @@ FORMAT = 1
 
 
 class Step(StrEnum):
-    """The steps whose intent and outcome are recorded."""
+    """The steps that are recorded: the intent before the outside call, the outcome after it.
+
+    The documentation's table is made from what is said here of each.
+    """
 
     STOP = "stop"
+    """
+    Intent: job id, trigger id, directory of this attempt, where the tables stood.
+    Outcome: the savepoint; of a restart the restore point.
+    Repeat: looks at the same operation; sends the same request again only if Flink has forgotten it and the job runs; a
+    savepoint that failed is tried again under the next id.
+    """
     START = "start"
+    """
+    Intent: job id, state, the guard's decision; later what Flink says the job was restored from.
+    Outcome: the running job.
+    Repeat: adopts the job if it lives; if it does not, decides anew, under the same id if that has never lived, else
+    under the next.
+    """
     PIN = "pin"
+    """
+    Intent: the tag's name.
+    Outcome: the tag's name, or the restore point.
+    Repeat: sets the same tags; where they are set, nothing is committed.
+    """
     SAVEPOINT = "savepoint"
+    """
+    Intent: job id, trigger id, directory of this attempt.
+    Outcome: the savepoint.
+    Repeat: looks at the same operation, as for stop.
+    """
     CANCEL = "cancel"
+    """
+    Intent: job id.
+    Outcome: how the job ended.
+    Repeat: cancels the same run, never another one of its name.
+    """
     ROLLBACK = "rollback"
+    """
+    Intent: the plan, each branch's head and target; the reason for undoing it, once that has begun.
+    Outcome: what was done.
+    Repeat: reads each branch: at its target it is done, at the planned head it is moved, elsewhere all are put back.
+    """
     RECOVER = "recover"
+    """
+    Intent: the reason.
+    Outcome: what was found and appended.
+    Repeat: looks again; what was appended is found in the table by its paths.
+    """
 
 
 class StepStore(Protocol):

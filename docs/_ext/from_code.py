@@ -1,0 +1,115 @@
+"""Directives that make tables from what the code itself says, so that a page cannot disagree with it.
+
+What is missing there is an error of the build: a step without a description, an operator without a how-to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util import logging
+
+_STEPS = "airflow_flink_iceberg.restart.steps"
+_PARTS = ("Intent", "Outcome", "Repeat")
+_log = logging.getLogger(__name__)
+
+
+class StepTable(Directive):
+    """The steps of the record: what is written before the outside call, what after it, what a repeat does."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the docstrings of the enum's members."""
+        from airflow_flink_iceberg.restart.steps import Step
+
+        described = ModuleAnalyzer.for_module(_STEPS).find_attr_docs()
+        rows = []
+        for step in Step:
+            text = " ".join(described.get(("Step", step.name), ()))
+            found = re.match(r"\s*Intent: (.+?)\.\s+Outcome: (.+?)\.\s+Repeat: (.+?)\.?\s*$", text)
+            if found is None:
+                raise self.error(f"{_STEPS}.Step.{step.name} does not say {', '.join(_PARTS)}.")
+            rows.append([_code(step.value), *map(_text, found.groups())])
+        return [_table(("step", "intent", "outcome", "what a repeat does"), (10, 30, 20, 40), rows)]
+
+
+class RuleTable(Directive):
+    """The rules of the preflight about settings, in the order in which they are applied."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the rules."""
+        from airflow_flink_iceberg.flink.settings import all_rules
+
+        rows = [
+            [
+                _code(rule.id),
+                _text(rule.severity.value),
+                _text(f"{rule.reason} ({'; '.join(rule.references)})"),
+            ]
+            for rule in all_rules()
+        ]
+        return [_table(("rule", "severity", "reason"), (20, 10, 70), rows)]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives, and the check that nothing is left out."""
+    app.add_directive("step-table", StepTable)
+    app.add_directive("rule-table", RuleTable)
+    app.connect("env-check-consistency", _complete)
+    return {"parallel_read_safe": True}
+
+
+def _complete(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Every operator, sensor and deployment has its how-to, every check its row, every command its section."""
+    from airflow_flink_iceberg import operators, sensors
+    from airflow_flink_iceberg.checks import CHECK_TYPES
+    from airflow_flink_iceberg.cli.main import _COMMANDS
+
+    how_tos = _labels(env)
+    wanted = [f"howto/operator:{name}" for name in operators.__all__]
+    wanted += [f"howto/sensor:{name}" for name in sensors.__all__]
+    wanted += [
+        f"howto/deployment:{name}" for name in ("SqlDeployment", "JarDeployment", "ExternalDeployment")
+    ]
+    for label in wanted:
+        if label.lower() not in how_tos:
+            _log.warning("there is no how-to %s", label)
+    _mentions(env, "checks", (f"{name}(" for name in CHECK_TYPES))
+    _mentions(env, "cli", (f"flink-iceberg {name}" for name in _COMMANDS))
+
+
+def _labels(env: BuildEnvironment) -> set[str]:
+    return {name.lower() for name in env.get_domain("std").anonlabels}  # type: ignore[attr-defined]
+
+
+def _mentions(env: BuildEnvironment, page: str, words: Iterable[str]) -> None:
+    text = env.doc2path(page).read_text(encoding="utf-8")
+    for word in words:
+        if word not in text:
+            _log.warning("%s.md does not mention %s", page, word, location=page)
+
+
+def _table(head: Sequence[str], widths: Sequence[int], rows: Sequence[Sequence[nodes.Node]]) -> nodes.table:
+    group = nodes.tgroup("", cols=len(head))
+    group += [nodes.colspec(colwidth=width) for width in widths]
+    group += nodes.thead("", _row([_text(cell) for cell in head]))
+    group += nodes.tbody("", *(_row(row) for row in rows))
+    return nodes.table("", group)
+
+
+def _row(cells: Iterable[nodes.Node]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+
+
+def _text(text: str) -> nodes.paragraph:
+    return nodes.paragraph("", re.sub(r"\s+", " ", text.replace("``", "")))
+
+
+def _code(text: str) -> nodes.paragraph:
+    return nodes.paragraph("", "", nodes.literal("", text))

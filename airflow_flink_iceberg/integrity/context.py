@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
+from airflow_flink_iceberg.integrity.beginning import Since, find_beginning
 from airflow_flink_iceberg.integrity.lineage import Runs
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
-from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
     from airflow_flink_iceberg.flink.metadata import SavepointMetadata
     from airflow_flink_iceberg.iceberg.catalog import TableAccess
-    from airflow_flink_iceberg.iceberg.metadata import TableMetadata
+    from airflow_flink_iceberg.integrity.engines.sql import OpenEngine
 
 _SOURCES = {"rest": 0, "state": 1, "table": 2, "given": 3}
 
@@ -51,9 +51,14 @@ class CheckContext:
     :param state: a savepoint or retained checkpoint of the job, read by the caller *before* the table was, so that
         the table is at least as new.
     :param state_job_id: the run that took it; ``None``: what the state's own entries say, else the restart's.
-    :param baseline: where the proof begins; ``None``: before the table's first commit.
+    :param why_no_state: why ``state`` is missing, as far as the caller knows.
+    :param baseline: where the proof begins; ``None``: before the table's first commit, unless ``why_no_baseline``
+        says that ``since`` names no such point. ``baseline_tag`` is what it is kept under; ``passed_over`` tells of
+        newer ones that do not fit.
     :param fingerprint: of script or jar, topics and sinks, as far as the caller knows it.
     :param topics: ``None`` when no broker was asked.
+    :param engines: opens the engine of a check that is pushed down; ``None``: none is to be had.
+    :param found: what checks found that another question needs, too (a baseline, by its check).
     """
 
     access: TableAccess
@@ -68,9 +73,15 @@ class CheckContext:
     sink: TableSink | None = None
     state: SavepointMetadata | None = None
     state_job_id: str | None = None
+    why_no_state: str = ""
     baseline: Baseline | None = None
+    why_no_baseline: str = ""
+    baseline_tag: str | None = None
+    passed_over: tuple[str, ...] = ()
     fingerprint: str | None = None
     topics: TopicFacts | None = None
+    engines: OpenEngine | None = None
+    found: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def table(self) -> str:
@@ -110,10 +121,6 @@ class CheckContext:
         return frozenset(self.sink.other_writers if self.sink else ())
 
 
-Since = Restart | RestorePoint | str | int | None
-"""A point in a table's history: a tag's name, a snapshot id, a restore point, or the one of a restart."""
-
-
 def open_context(
     access: TableAccess,
     *,
@@ -125,15 +132,18 @@ def open_context(
     sink: TableSink | None = None,
     state: SavepointMetadata | None = None,
     state_job_id: str | None = None,
+    why_no_state: str = "",
     baseline: Baseline | None = None,
     fingerprint: str | None = None,
     topics: TopicFacts | None = None,
+    engines: OpenEngine | None = None,
 ) -> CheckContext:
     """Read the table's metadata once and fix what is judged.
 
     :param since: a :class:`Restart` given here is also the restart that is verified, unless ``restart`` says another.
     :param lineage: what is known beside the links that are recorded in the table itself, which are read here.
     :param state: with what follows, see :class:`CheckContext`.
+    :param baseline: instead of the one that belongs to ``since``.
     :raises BranchNotFound: no such branch.
     :raises InvalidValue: ``since`` is no tag, branch or snapshot of this table, or a restore point of other tables.
     :raises TableNotFound: the catalog has no such table.
@@ -142,12 +152,14 @@ def open_context(
     restart = restart or (since if isinstance(since, Restart) else None)
     point = since.restore_point if isinstance(since, Restart) else since
     restore_point = point if isinstance(point, RestorePoint) else (restart.restore_point if restart else None)
+    history = History(metadata, older=access.read_metadata_file)
+    begins = find_beginning(point, access.identifier, branch, history)
     return CheckContext(
         access=access,
         branch=branch,
-        history=History(metadata, older=access.read_metadata_file),
+        history=history,
         head_snapshot_id=metadata.head(branch),
-        since_snapshot_id=_since(point, access.identifier, branch, metadata),
+        since_snapshot_id=begins.snapshot_id,
         restart=restart,
         restore_point=restore_point,
         lineage=frozenset([*lineage, *links_in_properties(metadata.properties)]),
@@ -155,33 +167,14 @@ def open_context(
         sink=sink,
         state=state,
         state_job_id=state_job_id,
-        baseline=baseline,
+        why_no_state=why_no_state,
+        baseline=baseline or begins.baseline,
+        why_no_baseline="" if baseline else begins.why_no_baseline,
+        baseline_tag=None if baseline else begins.tag,
+        passed_over=begins.passed_over,
         fingerprint=fingerprint,
         topics=topics,
-    )
-
-
-def _since(
-    point: RestorePoint | str | int | None, table: str, branch: str, metadata: TableMetadata
-) -> int | None:
-    if point is None or isinstance(point, int):
-        return point
-    if isinstance(point, RestorePoint):
-        position = point.position(table, branch)
-        if position is None:
-            raise InvalidValue(
-                f"The restore point of savepoint {point.savepoint.path} does not know {table}@{branch}; it knows "
-                + (", ".join(f"{sink.table}@{sink.branch}" for sink in point.sinks) or "no table")
-                + ": declare the table as a sink of the job."
-            )
-        return position.snapshot_id
-    if point in metadata.refs:
-        return metadata.refs[point].snapshot_id
-    if point.isascii() and point.isdigit() and metadata.has(int(point)):
-        return int(point)
-    known = ", ".join(sorted(metadata.refs)[:10]) or "none yet"
-    raise InvalidValue(
-        f"Table {table} has no tag or snapshot {point!r} to start from; its refs are: {known}."
+        engines=engines,
     )
 
 

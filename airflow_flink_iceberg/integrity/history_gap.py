@@ -130,6 +130,11 @@ def _require_same_world(context: CheckContext, state: ProofState, baseline: Base
         )
     if (baseline.job_id, baseline.checkpoint_id) == (state.job_id, state.checkpoint_id):
         raise Unproven("the baseline was made of this very state, which proves nothing; use a newer state")
+    if _is_older(context, state, baseline):
+        raise Unproven(
+            f"the state (checkpoint {state.checkpoint_id}) is older than the baseline (checkpoint "
+            f"{baseline.checkpoint_id}); use a newer state, or an older baseline"
+        )
     if baseline.fingerprint != context.fingerprint and baseline.fingerprint and context.fingerprint:
         raise Unproven(
             "the job's script, topics or sinks have changed since the baseline (another fingerprint): accept a new "
@@ -138,6 +143,15 @@ def _require_same_world(context: CheckContext, state: ProofState, baseline: Base
     recreated = [t for t, known in baseline.topic_ids.items() if _topic_id(context, t) not in (None, known)]
     if recreated:
         raise Unproven(f"topic {recreated[0]} is not the one of the baseline: it was created again")
+
+
+def _is_older(context: CheckContext, state: ProofState, baseline: Baseline) -> bool:
+    """Whether the baseline's state came after this one in its own line: what it had read is no rewound partition."""
+    if baseline.job_id is None or baseline.checkpoint_id is None:
+        return False
+    if baseline.job_id == state.job_id:
+        return baseline.checkpoint_id > state.checkpoint_id
+    return context.runs.contained(baseline.job_id).get(state.job_id, -1) >= state.checkpoint_id
 
 
 def _topic_id(context: CheckContext, topic: str) -> str | None:

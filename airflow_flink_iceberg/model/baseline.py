@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.restore_point import SinkPosition
+from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import Value
 
 
 class Basis(StrEnum):
-    """Why the rows up to a baseline count as whole: proven, or accepted by a person with a number and a reason."""
+    """What is claimed of the rows up to a baseline.
+
+    ``proven``: each is there once. ``accepted``: a person answers for them, with a number and a reason. ``given``:
+    nothing is, the caller asks only for what came since (a restart, a restore point).
+    """
 
     PROVEN = "proven"
     ACCEPTED = "accepted"
+    GIVEN = "given"
 
 
 @dataclass(frozen=True)
 class Baseline(Value):
-    """State, table and offsets that belong together; one JSON object, kept in the restore point or the ledger.
+    """State, table and offsets that belong together; one JSON object, kept in the table under its tag's name.
 
     A rollback of the table drops every baseline above its target, a recreated table drops all of them.
 
@@ -34,6 +41,7 @@ class Baseline(Value):
     :param discovered: every ``topic/partition`` that the source's coordinator knew.
     :param topic_ids: Kafka's own ids by topic; a recreated topic has another.
     :param fingerprint: of script or jar, topics and sinks; another one needs a new baseline.
+    :param made_at: when it was made, in milliseconds since the epoch by the maker's clock.
     """
 
     KIND: ClassVar[str] = "baseline"
@@ -54,6 +62,7 @@ class Baseline(Value):
     discovered: tuple[str, ...] = ()
     topic_ids: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
+    made_at: int | None = None
 
     def __post_init__(self) -> None:
         if self.basis is Basis.ACCEPTED and not (self.reason and self.accepted_rows is not None):
@@ -62,6 +71,24 @@ class Baseline(Value):
             )
         if self.pending_rows < 0:
             raise InvalidValue(f"A baseline of {self.table} has {self.pending_rows} pending rows.")
+
+    @classmethod
+    def at_restore_point(cls, savepoint: Savepoint, position: SinkPosition) -> Self | None:
+        """Where to count from to judge what came after a restore point; ``None``: its state's bytes were not read."""
+        if position.offsets is None or position.pending_rows is None:
+            return None
+        return cls(
+            position.table,
+            position.branch,
+            position.table_uuid,
+            position.snapshot_id,
+            position.offsets,
+            pending_rows=position.pending_rows,
+            basis=Basis.GIVEN,
+            job_id=savepoint.job_id,
+            checkpoint_id=savepoint.checkpoint_id,
+            made_at=savepoint.taken_at,
+        )
 
     @property
     def claim(self) -> str:
@@ -73,4 +100,6 @@ class Baseline(Value):
         )
         if self.basis is Basis.ACCEPTED:
             return f"{where} ({self.accepted_rows:+,} rows accepted: {self.reason})"
+        if self.basis is Basis.GIVEN:
+            return f"{where} (what came before is not judged)"
         return f"{where} (proven by {self.proven_by})"

@@ -12,13 +12,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from airflow_flink_iceberg.iceberg.baseline_properties import baseline_property, orphans
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property
+from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import IcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import SinkPosition
+from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts
 from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 
@@ -51,9 +54,12 @@ def pin_positions(
     tag: str,
     links: Iterable[RunLink],
     *,
+    savepoint: Savepoint | None = None,
     max_age_days: float = MAX_AGE_DAYS,
 ) -> tuple[SinkPosition, ...]:
     """Move the pins to the snapshots that belong to the restore point and record the links; repeatable.
+
+    Beside each tag the state's offsets are recorded, so that a check may count from there by the tag's name alone.
 
     A snapshot that has expired, or a catalog that refuses tags, leaves the position unpinned, said in the log and in
     the returned value: the job runs by now, and a pin must not fail that.
@@ -63,7 +69,8 @@ def pin_positions(
     for position in positions:
         sink = _sink_of(position, sinks)
         changes = _tags(sink, tag, position.snapshot_id, max_age_days)
-        done = _update(systems, sink.sink, changes, _link_properties(sink, links))
+        properties = {**_baseline_properties(sink, tag, savepoint, position), **_link_properties(sink, links)}
+        done = _update(systems, sink.sink, changes, properties)
         pinned.append(replace(position, tag=changes[0].name if done and changes else None))
     return tuple(pinned)
 
@@ -113,6 +120,24 @@ def _update(
             _update(systems, sink, [], properties)
         return False
     return True
+
+
+def _baseline_properties(
+    sink: SinkFacts, tag: str, savepoint: Savepoint | None, position: SinkPosition
+) -> dict[str, str | None]:
+    """Where to count from, beside the tag; records whose tag is gone are removed."""
+    made = Baseline.at_restore_point(savepoint, position) if savepoint else None
+    if made is None or position.snapshot_id is None:
+        return {}
+    try:
+        key, text = baseline_property(tag, made)
+    except InvalidValue as error:
+        log.info("%s", error)
+        return {}
+    kept = sink.metadata.properties.get(key)
+    # A retry finds its own record, or one that was proven meanwhile; that one says more.
+    changes: dict[str, str | None] = {key: text} if kept is None else {}
+    return {**orphans(sink.metadata.properties, [*sink.metadata.refs, tag]), **changes}
 
 
 def _link_properties(sink: SinkFacts, links: Iterable[RunLink]) -> dict[str, str | None]:

@@ -187,6 +187,14 @@ def _after(
     recorded = (steps.intent(Step.PIN) or {}).get("tag")
     taken_at = point.savepoint.taken_at or now_ms()
     tag = str(recorded or tag_name(systems.job.name, point.savepoint.job_id, taken_at))
-    pinned = pin_positions(systems, start.facts.sinks, point.sinks, tag, links, max_age_days=options.pin_days)
+    pinned = pin_positions(
+        systems,
+        start.facts.sinks,
+        point.sinks,
+        tag,
+        links,
+        savepoint=point.savepoint,
+        max_age_days=options.pin_days,
+    )
     steps.write({Step.PIN: {"outcome": {"tag": tag}}})
     return replace(point, sinks=pinned)

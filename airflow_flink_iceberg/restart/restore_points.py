@@ -88,7 +88,9 @@ def create_restore_point(
     tag = str((steps.intent(Step.PIN) or {}).get("tag") or _tag(systems, savepoint))
     steps.write({Step.PIN: {"intent": {"tag": tag}}})
     links = [link for link in facts.lineage.links if link.source != "table"]
-    pinned = pin_positions(systems, facts.sinks, positions, tag, links, max_age_days=options.pin_days)
+    pinned = pin_positions(
+        systems, facts.sinks, positions, tag, links, savepoint=savepoint, max_age_days=options.pin_days
+    )
     _refuse_unpinned(pinned)
     point = RestorePoint(savepoint, pinned, facts.lineage.links)
     _say(point)

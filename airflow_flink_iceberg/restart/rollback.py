@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_flink_iceberg.flink.states import JobState
+from airflow_flink_iceberg.iceberg.baseline_properties import baselines_above
+from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.model.errors import BranchNotFound, InvalidValue, RefConflict, TableNotFound
 from airflow_flink_iceberg.model.job import TableSink
@@ -149,7 +151,12 @@ def _move(
             return
         steps.touch()
         update_refs(
-            access, [*changes, RefChange(table.branch, target, "branch")], require={table.branch: head}
+            access,
+            [*changes, RefChange(table.branch, target, "branch")],
+            properties=baselines_above(
+                History(access.metadata(), access.read_metadata_file), table.branch, target
+            ),
+            require={table.branch: head},
         )
     except (RefConflict, InvalidValue, TableNotFound, BranchNotFound) as error:
         why = f"{table.name} could not be moved: {error}"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from airflow_flink_iceberg.checks import StateMatchesTable
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.history_gap import HistoryGap, measure
-from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven, read_proof_state
-from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
-from airflow_flink_iceberg.integrity.settlement import Settlement, settle
-from airflow_flink_iceberg.model.errors import FlinkError, SavepointUnreadable
-from airflow_flink_iceberg.model.job import Offsets, Rows
+from airflow_flink_iceberg.integrity.history_gap import HistoryGap
+from airflow_flink_iceberg.integrity.matching import is_dense, match
+from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven
+from airflow_flink_iceberg.integrity.results import Answer, counted, listed
+from airflow_flink_iceberg.integrity.settlement import Settlement
+from airflow_flink_iceberg.model.errors import SavepointUnreadable
 from airflow_flink_iceberg.model.result import Outcome
 
 EXPECTED = "rows in the table and staged = records read"
@@ -23,9 +23,7 @@ def run(check: StateMatchesTable, context: CheckContext) -> Answer:
     """Compare one state with the table at the snapshot that belongs to it; only reads, a retry reads again."""
     columns = f"{check.partition_column}, {check.offset_column}"
     try:
-        require_declared(check, context)
-        state = usable_state(context)
-        gap = measure(context, state, check.first_offset, started_at(context, state))
+        found = match(check, context)
     except (Unproven, SavepointUnreadable) as error:
         text = f"Nothing was proven: {error}."
         rows = error.rows if isinstance(error, Unproven) else None
@@ -41,95 +39,17 @@ def run(check: StateMatchesTable, context: CheckContext) -> Answer:
             columns,
             {"verdict": error.cause},
         )
-    found = settle(check, context, state, gap)
-    outcome, verdict, text = _judge(gap, found, declared_dense=is_dense(check, context))
+    state, gap, settled = found.state, found.gap, found.settled
+    outcome, verdict, text = _judge(gap, settled, declared_dense=is_dense(check, context))
     return Answer(
         outcome,
         f"{_arithmetic(context, state, gap)} {text}",
         EXPECTED,
-        _actual(gap, found),
-        found.tier,
+        _actual(gap, settled),
+        settled.tier,
         columns,
-        {"verdict": verdict, **_evidence(context, state, gap), **found.evidence},
+        {"verdict": verdict, **_evidence(context, state, gap), **settled.evidence},
     )
-
-
-def require_declared(check: StateMatchesTable, context: CheckContext) -> None:
-    """Offsets say nothing about rows unless each record becomes one row.
-
-    :raises Unproven: it is not declared so, or there is no state.
-    """
-    rows = check.rows
-    if rows is Rows.UNKNOWN and context.sink:
-        rows = Rows(context.sink.rows)
-    if rows is Rows.SPLIT:
-        raise Unproven(
-            "the sink gets a part of the source's records (rows='split'), so only the sum over all its sinks could be "
-            "compared, which one table cannot tell"
-        )
-    if rows is not Rows.ONE_TO_ONE:
-        raise Unproven(
-            "whether every record becomes one row of this table (no filter, join or aggregation) is not declared: "
-            "declare rows='one_to_one' if it is so"
-        )
-    if context.state is None:
-        raise Unproven("no savepoint or retained checkpoint was given to compare the table with")
-
-
-def is_dense(check: StateMatchesTable, context: CheckContext) -> bool:
-    """Whether every offset of the topic is declared to be a record, by the check or by the sink."""
-    declared = check.offsets
-    if declared is Offsets.UNKNOWN and context.sink:
-        declared = Offsets(context.sink.offsets)
-    return declared is Offsets.DENSE
-
-
-def usable_state(context: CheckContext) -> ProofState:
-    """The given state, if its checkpoint is exact.
-
-    :raises Unproven, Broken, SavepointUnreadable: it cannot stand for rows.
-    """
-    if context.state is None:
-        raise Unproven("no state was given")
-    state = read_proof_state(context.state, context.state_job_id)
-    if not state.is_stop and not _is_exactly_once(context, state):
-        raise Unproven(
-            "the job takes at-least-once checkpoints, so this one's offsets need not fit the table; use the savepoint "
-            "of a stop"
-        )
-    return state
-
-
-def _is_exactly_once(context: CheckContext, state: ProofState) -> bool:
-    if context.flink is None:
-        raise Unproven(
-            "whether the job's checkpoints are exactly-once is not known without Flink; give Flink's address, or use "
-            "the savepoint of a stop"
-        )
-    try:
-        return context.flink.checkpoint_settings(state.job_id).is_exactly_once
-    except FlinkError as error:
-        raise Unproven(
-            f"whether the job's checkpoints are exactly-once could not be asked: {first_line(error)}"
-        ) from error
-
-
-def started_at(context: CheckContext, state: ProofState) -> int | None:
-    """When Flink's job of this id began; ``None``: nobody knows, and an id used twice cannot be seen here.
-
-    :raises Unproven: the job's plan has a source that is none of the state's Kafka sources.
-    """
-    if context.flink is None:
-        return None
-    try:
-        job = context.flink.job(state.job_id)
-    except FlinkError:
-        return None
-    strange = sorted((job.sources or frozenset()) - state.sources)
-    if strange:
-        name = next((vertex.name for vertex in job.vertices if vertex.id == strange[0]), strange[0])
-        raise Unproven(f"the job also reads from {name!r}, which is no Kafka source of its state")
-    return min((at for at in job.timestamps.values() if at > 0), default=None)
 
 
 def _judge(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
@@ -222,4 +142,6 @@ def _evidence(context: CheckContext, state: ProofState, gap: HistoryGap) -> dict
         "checkpoint_id": state.checkpoint_id,
         "job_id": state.job_id,
         "baseline": context.baseline.claim if context.baseline else None,
+        "baseline_tag": context.baseline_tag,
+        "baselines_passed_over": listed(context.passed_over),
     }

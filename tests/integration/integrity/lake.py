@@ -12,7 +12,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
-from airflow_flink_iceberg.integrity.context import CheckContext, Since, open_context
+from airflow_flink_iceberg.integrity.beginning import Since
+from airflow_flink_iceberg.integrity.context import CheckContext, open_context
 from airflow_flink_iceberg.model import (
     CommitState,
     Decision,
@@ -145,6 +146,7 @@ class Lake:
         restored: int | None = None,
         snapshot_id: int | None = None,
         pending_rows: int | None = None,
+        offsets: dict[str, int] | None = None,
         lineage: tuple[RunLink, ...] = (),
     ) -> Restart:
         """``restart("A:4", "B")``: job B was started from the savepoint of A whose checkpoint is 4."""
@@ -158,6 +160,7 @@ class Lake:
             snapshot_id=snapshot_id,
             head_id=snapshot_id,
             pending_rows=pending_rows,
+            offsets=offsets,
         )
         job = RunningJob(job_id(new), int(checkpoint) if restored is None else restored, SAVEPOINT)
         return Restart(savepoint, RestorePoint(savepoint, (position,), lineage), job, Decision())

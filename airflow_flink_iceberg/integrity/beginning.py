@@ -1,0 +1,151 @@
+"""Where a check begins: what ``since`` names, as a snapshot, and as the baseline that belongs to it.
+
+A tag that a restore point or a kept baseline has set brings its record along (:mod:`baseline_properties`). Another tag
+is a snapshot and no more: then there are no offsets to count from, and the checks that need them say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.iceberg.baseline_properties import baselines_in_properties
+from airflow_flink_iceberg.model.baseline import Baseline, Basis
+from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.restart import Restart
+from airflow_flink_iceberg.model.restore_point import RestorePoint
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.iceberg.history import History
+
+LAST_PROVEN = "last-proven"
+"""As ``since``: the newest baseline kept in the table that fits it; none: the table's first commit."""
+
+Since = Restart | RestorePoint | str | int | None
+"""A point in a table's history: a tag's name, ``last-proven``, a snapshot id, a restore point, or a restart's."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where a check begins.
+
+    :param snapshot_id: judge what came after it; ``None``: everything.
+    :param tag: under which ``baseline`` is kept.
+    :param why_no_baseline: set where ``since`` was given and no offsets belong to it.
+    :param passed_over: why newer records were not taken.
+    """
+
+    snapshot_id: int | None = None
+    baseline: Baseline | None = None
+    tag: str | None = None
+    why_no_baseline: str = ""
+    passed_over: tuple[str, ...] = ()
+
+
+def find_beginning(
+    point: RestorePoint | str | int | None, table: str, branch: str, history: History
+) -> Beginning:
+    """What ``since`` stands for in this version of the table.
+
+    :raises InvalidValue: it is no tag, branch or snapshot of this table, or a restore point of other tables.
+    """
+    if point is None:
+        return Beginning()
+    if isinstance(point, int):
+        return Beginning(point, why_no_baseline=f"no offsets are recorded with snapshot {point}; name a tag")
+    if isinstance(point, RestorePoint):
+        return _at_restore_point(point, table, branch, history)
+    metadata = history.metadata
+    if point in metadata.refs:
+        return _at_tag(point, metadata.refs[point].snapshot_id, branch, history)
+    if point == LAST_PROVEN:
+        return _newest(branch, history)
+    if point.isascii() and point.isdigit() and metadata.has(int(point)):
+        return find_beginning(int(point), table, branch, history)
+    known = ", ".join(sorted(metadata.refs)[:10]) or "none yet"
+    raise InvalidValue(
+        f"Table {table} has no tag or snapshot {point!r} to start from; its refs are: {known}."
+    )
+
+
+def _at_tag(tag: str, snapshot_id: int, branch: str, history: History) -> Beginning:
+    record = baselines_in_properties(history.metadata.properties).get(tag)
+    if record is None:
+        why = (
+            f"no offsets are recorded with {tag}: it was not set by a restore point or a kept baseline, or its record "
+            "is gone"
+        )
+        return Beginning(snapshot_id, why_no_baseline=why)
+    why = _unfit(record, branch, history, snapshot_id)
+    if why or not isinstance(record, Baseline):
+        return Beginning(snapshot_id, why_no_baseline=why)
+    return Beginning(snapshot_id, record, tag)
+
+
+def _at_restore_point(point: RestorePoint, table: str, branch: str, history: History) -> Beginning:
+    position = point.position(table, branch)
+    if position is None:
+        raise InvalidValue(
+            f"The restore point of savepoint {point.savepoint.path} does not know {table}@{branch}; it knows "
+            + (", ".join(f"{sink.table}@{sink.branch}" for sink in point.sinks) or "no table")
+            + ": declare the table as a sink of the job."
+        )
+    record = baselines_in_properties(history.metadata.properties).get(position.tag or "")
+    if isinstance(record, Baseline) and not _unfit(record, branch, history, position.snapshot_id):
+        return Beginning(position.snapshot_id, record, position.tag)
+    made = Baseline.at_restore_point(point.savepoint, position)
+    if made is None:
+        why = f"the restore point has no offsets: the bytes of {point.savepoint.path} were not read when it was made"
+        return Beginning(position.snapshot_id, why_no_baseline=why)
+    return Beginning(position.snapshot_id, made)
+
+
+def _newest(branch: str, history: History) -> Beginning:
+    records = baselines_in_properties(history.metadata.properties)
+    fitting: list[tuple[str, Baseline]] = []
+    passed_over = []
+    for tag, record in records.items():
+        if isinstance(record, Baseline) and (record.basis is Basis.GIVEN or record.branch != branch):
+            continue
+        ref = history.metadata.refs.get(tag)
+        why = _unfit(record, branch, history, ref.snapshot_id if ref else None) or _dropped(
+            record, branch, history
+        )
+        if why or not isinstance(record, Baseline):
+            passed_over.append(f"{tag}: {why}")
+        else:
+            fitting.append((tag, record))
+    if not fitting:
+        return Beginning(passed_over=tuple(passed_over))
+    line = {
+        each.snapshot_id: at for at, each in enumerate(history.walk(history.metadata.head(branch)).snapshots)
+    }
+    tag, newest = min(
+        fitting,
+        key=lambda item: (
+            line.get(item[1].snapshot_id or -1, len(line)), -(item[1].made_at or 0), -(item[1].checkpoint_id or 0),
+        ),
+    )  # fmt: skip
+    return Beginning(newest.snapshot_id, newest, tag, passed_over=tuple(passed_over))
+
+
+def _unfit(record: Baseline | InvalidValue, branch: str, history: History, pinned_id: int | None) -> str:
+    """Why a record cannot be counted from; empty: it can."""
+    if isinstance(record, InvalidValue):
+        return str(record)
+    if record.branch != branch:
+        return f"its record is of branch {record.branch}"
+    if record.table_uuid != history.metadata.uuid:
+        return f"its record is of another table (uuid {record.table_uuid}), from which the properties were copied"
+    if record.snapshot_id is not None and pinned_id is not None and pinned_id != record.snapshot_id:
+        return f"its record is of snapshot {record.snapshot_id} and the tag is at {pinned_id}: one of them was moved"
+    return ""
+
+
+def _dropped(record: Baseline | InvalidValue, branch: str, history: History) -> str:
+    """A rollback drops the baselines above its target, also one that did not remove their records."""
+    if isinstance(record, InvalidValue) or record.snapshot_id is None:
+        return ""
+    if history.is_ancestor(record.snapshot_id, of=history.metadata.head(branch)) is False:
+        return f"{branch} does not descend from its snapshot {record.snapshot_id} any more (rolled back)"
+    return ""

@@ -1,0 +1,225 @@
+"""Baselines kept in real tables: what the next proof begins at, and what it does when the record is lost or wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_flink_iceberg.checks import state_matches_table
+from airflow_flink_iceberg.flink.metadata import SavepointMetadata
+from airflow_flink_iceberg.iceberg.baseline_properties import MAX_BYTES, PROPERTY_PREFIX
+from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
+from airflow_flink_iceberg.integrity.baselines import accept_baseline, advance_baseline, keep_baseline
+from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
+from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.proof_state import Unproven
+from airflow_flink_iceberg.integrity.suite import run_checks
+from airflow_flink_iceberg.model import CheckResult, Outcome
+from airflow_flink_iceberg.model.baseline import Baseline, Basis
+from airflow_flink_iceberg.model.errors import InvalidValue
+from tests.integration.integrity.lake import OPERATOR, Lake, job_id
+from tests.support import proof_worlds
+
+CHECK = state_matches_table("kpart", "koff", rows="one_to_one", offsets="dense")
+
+
+def state(stamp: str, offsets: list[int], *entries: str) -> SavepointMetadata:
+    return proof_worlds.state(stamp, offsets, *entries, operator=OPERATOR, ids=job_id)
+
+
+def check(context: CheckContext) -> CheckResult:
+    return run_checks([CHECK], context).results[0]
+
+
+def keep(lake: Lake, of: SavepointMetadata, *, since: Any = LAST_PROVEN) -> str:
+    context = lake.context(state=of, since=since)
+    return keep_baseline(lake.access, advance_baseline(CHECK, context), "orders")
+
+
+def set_property(lake: Lake, tag: str, text: str | None) -> None:
+    update_refs(lake.access, [], properties={f"{PROPERTY_PREFIX}{tag}": text})
+
+
+def record(lake: Lake, tag: str) -> dict[str, Any]:
+    lake.table.refresh()
+    return dict(json.loads(lake.table.metadata.properties[f"{PROPERTY_PREFIX}{tag}"]))
+
+
+@pytest.fixture
+def partitioned(tmp_path: Path) -> Lake:
+    return Lake(tmp_path, partitioned_by="kpart")
+
+
+@pytest.fixture
+def proven(partitioned: Lake) -> Lake:
+    """A table that was proven at checkpoint 2; what lies below cannot be read any more."""
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    keep(partitioned, state("A:2", [60]))
+    for path in (partitioned.directory / "warehouse").rglob("*-m0.avro"):
+        path.write_bytes(b"not to be opened")
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    return partitioned
+
+
+def tag_of(lake: Lake) -> str:
+    lake.table.refresh()
+    return next(name for name in lake.table.metadata.refs if name.startswith("baseline."))
+
+
+def test_the_next_proof_reads_only_what_is_new(proven: Lake) -> None:
+    found = check(proven.context(state=state("A:4", [90]), since=LAST_PROVEN))
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.PASS, "proven")
+    assert found.evidence["baseline_tag"] == tag_of(proven)
+    assert found.evidence["consumed"] == 30
+    assert "since checkpoint 2 (proven by bounds)" in (found.description or "")
+    by_name = check(proven.context(state=state("A:4", [90]), since=tag_of(proven)))
+    assert by_name.evidence["verdict"] == "proven"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "no offsets are recorded"),
+        ("{", "is no baseline"),
+        ('{"kind": "baseline", "table": "shop.orders"}', "is no baseline"),
+        ('{"kind": "baseline", "version": 9}', "newer than"),
+        ("[]", "is no baseline"),
+    ],
+)
+def test_a_lost_or_broken_record_is_no_pass(proven: Lake, text: str | None, why: str) -> None:
+    """Named, it is unknown and says why; as the newest one it is passed over, and the whole table is judged."""
+    tag = tag_of(proven)
+    set_property(proven, tag, text)
+    found = check(proven.context(state=state("A:4", [90]), since=tag))
+    assert found.outcome is Outcome.UNKNOWN
+    assert why in (found.description or "")
+    whole = check(proven.context(state=state("A:4", [90]), since=LAST_PROVEN))
+    assert whole.evidence["consumed"] == 90
+    assert whole.outcome is not Outcome.PASS  # its manifests are ruined
+    assert whole.evidence["baselines_passed_over"]["count"] == (0 if text is None else 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "why"),
+    [
+        ("offsets", {"orders/0": "60"}, "one of its numbers is none"),
+        ("offsets", {"orders": 60}, "not by topic/partition"),
+        ("pending_rows", 1.5, "one of its numbers is none"),
+        ("snapshot_id", 7, "one of them was moved"),
+        ("table_uuid", "another", "another table"),
+        ("branch", "audit", "branch audit"),
+    ],
+)
+def test_a_record_that_says_something_else_is_not_counted_from(
+    proven: Lake, field: str, wrong: Any, why: str
+) -> None:
+    tag = tag_of(proven)
+    set_property(proven, tag, json.dumps({**record(proven, tag), field: wrong}))
+    found = check(proven.context(state=state("A:4", [90]), since=tag))
+    assert found.outcome is Outcome.UNKNOWN
+    assert why in (found.description or "")
+    assert check(proven.context(state=state("A:4", [90]), since=LAST_PROVEN)).evidence["consumed"] == 90
+
+
+def test_a_record_with_smaller_offsets_would_hide_nothing(proven: Lake) -> None:
+    """Whoever edits a record cannot make a doubled row disappear: the sums then do not fit the other way."""
+    tag = tag_of(proven)
+    set_property(proven, tag, json.dumps({**record(proven, tag), "offsets": {"orders/0": 50}}))
+    assert check(proven.context(state=state("A:4", [90]), since=tag)).outcome is Outcome.FAIL
+
+
+def test_a_tag_of_others_brings_no_offsets(proven: Lake) -> None:
+    update_refs(proven.access, [RefChange("release", proven.head())])
+    found = check(proven.context(state=state("A:4", [90]), since="release"))
+    assert (found.outcome, found.actual) == (Outcome.UNKNOWN, "not comparable")
+    assert "no offsets are recorded with release" in (found.description or "")
+
+
+def test_a_rollback_drops_what_was_proven_above_its_target(partitioned: Lake) -> None:
+    first = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    keep(partitioned, state("A:2", [60]))
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    newer = keep(partitioned, state("A:4", [90]))
+    update_refs(partitioned.access, [RefChange("main", first, "branch")])
+    partitioned.table.refresh()
+    partitioned.commit("B:5", partitioned.offsets((0, 60, 95)))
+    context = partitioned.context(state=state("B:5", [95]), since=LAST_PROVEN, lineage=[])
+    assert context.baseline is not None
+    assert context.baseline.checkpoint_id == 2
+    assert f"{newer}: main does not descend" in context.passed_over[0]
+
+
+def test_only_a_few_are_kept_and_their_tags_go_with_them(partitioned: Lake) -> None:
+    tags = []
+    for number in range(1, 7):
+        partitioned.commit(f"A:{number}", partitioned.offsets((0, 10 * number - 10, 10 * number)))
+        context = partitioned.context(state=state(f"A:{number}", [10 * number]), since=LAST_PROVEN)
+        made = advance_baseline(CHECK, context)
+        at = {"made_at": 1_700_000_000_000 + number * 1000}
+        tags.append(keep_baseline(partitioned.access, Baseline.from_dict({**made.to_dict(), **at}), "orders"))
+    partitioned.table.refresh()
+    kept = {name for name in partitioned.table.metadata.refs if name.startswith("baseline.")}
+    recorded = {key.removeprefix(PROPERTY_PREFIX) for key in partitioned.table.metadata.properties}
+    assert kept == set(tags[-3:])
+    assert kept <= recorded
+    assert not recorded & set(tags[:3])
+
+
+def test_the_same_state_keeps_its_tag(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    made = advance_baseline(CHECK, partitioned.context(state=state("A:2", [60])))
+    tag = keep_baseline(partitioned.access, made, "orders")
+    location = partitioned.access.metadata_location()
+    assert keep_baseline(partitioned.access, made, "orders") == tag
+    assert partitioned.access.metadata_location() == location
+
+
+def test_what_a_person_accepted_stays_named_and_can_be_kept(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 50)))
+    ruined = partitioned.context(state=state("A:2", [60]))
+    with pytest.raises(Unproven):
+        advance_baseline(CHECK, ruined)
+    accepted = accept_baseline(CHECK, ruined, accepted_rows=-10, reason="lost in May")
+    keep_baseline(partitioned.access, accepted, "orders")
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    later = partitioned.context(state=state("A:4", [90]), since=LAST_PROVEN)
+    found = check(later)
+    assert found.outcome is Outcome.PASS
+    assert "-10 rows accepted: lost in May" in (found.description or "")
+    assert advance_baseline(CHECK, later).basis is Basis.ACCEPTED
+
+
+def test_a_record_that_no_catalog_would_keep_is_refused(partitioned: Lake) -> None:
+    snapshot = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    offsets = {f"orders/{partition}": 10**15 for partition in range(2_000)}
+    uuid = str(partitioned.table.metadata.table_uuid)
+    with pytest.raises(InvalidValue, match=f"{MAX_BYTES:,}"):
+        keep_baseline(partitioned.access, Baseline("shop.orders", "main", uuid, snapshot, offsets), "orders")
+
+
+def test_a_restart_is_verified_from_its_own_offsets_on(partitioned: Lake) -> None:
+    """What came before is not judged, and the result says so; its own state proves nothing."""
+    snapshot = partitioned.commit("A:2", partitioned.offsets((0, 0, 30)))  # 30 of 60 are lost
+    restart = partitioned.restart("A:2", "B", snapshot_id=snapshot, pending_rows=0, offsets={"orders/0": 60})
+    partitioned.commit("B:3", partitioned.offsets((0, 60, 90)))
+    found = check(partitioned.context(state=state("B:3", [90]), restart=restart, since=restart))
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.PASS, "proven")
+    assert "since checkpoint 2 (what came before is not judged)" in (found.description or "")
+    itself = check(partitioned.context(state=state("A:2", [60]), since=restart))
+    assert (itself.outcome, itself.actual) == (Outcome.UNKNOWN, "not comparable")
+    older = partitioned.context(state=state("A:1", [20]), since=restart)
+    assert "is older than the baseline" in (check(older).description or "")
+    made = advance_baseline(CHECK, partitioned.context(state=state("B:3", [90]), since=restart))
+    assert made.basis is Basis.GIVEN
+
+
+def test_a_restart_whose_state_was_not_read_has_nothing_to_count_from(partitioned: Lake) -> None:
+    snapshot = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    restart = partitioned.restart("A:2", "B", snapshot_id=snapshot)
+    partitioned.commit("B:3", partitioned.offsets((0, 60, 90)))
+    found = check(partitioned.context(state=state("B:3", [90]), since=restart))
+    assert found.outcome is Outcome.UNKNOWN
+    assert "were not read when it was made" in (found.description or "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,19 +12,17 @@ from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.cli.decisions import decision_exit_code, decision_text
 from airflow_flink_iceberg.cli.jobs import add_start_arguments, record_path, sinks_of
+from airflow_flink_iceberg.cli.ledger_entry import add_ledger_argument, record_act
 from airflow_flink_iceberg.cli.output import PASS, complain, print_json, print_text
 from airflow_flink_iceberg.cli.systems import open_job
-from airflow_flink_iceberg.cli.tables import open_table
 from airflow_flink_iceberg.model.decision import Verdict
 from airflow_flink_iceberg.model.errors import InvalidValue, RestartRefused
 from airflow_flink_iceberg.model.job import JarDeployment, SqlDeployment
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.iceberg.catalog import TableAccess
     from airflow_flink_iceberg.model.restart import Restart
     from airflow_flink_iceberg.restart.restart import RestartOptions
     from airflow_flink_iceberg.restart.steps import Steps, StepStore
-    from airflow_flink_iceberg.restart.systems import Systems
 
 HELP = "restart a job from a savepoint, guarded, and print the downtime"
 DESCRIPTION = (
@@ -80,14 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin anew: if the job runs, restart it, whatever the record says",
     )
-    parser.add_argument(
-        "--ledger", metavar="TABLE", help="append to this ledger; CATALOG:TABLE: in another catalog"
-    )
+    add_ledger_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Restart, and print savepoint, jobs, decision, timeline and downtime."""
+    from airflow_flink_iceberg.restart.ledger_entries import restart_entries
     from airflow_flink_iceberg.restart.restart import restart
 
     deployment, script = _deployment(options)
@@ -103,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             else:
                 print_text(decision_text(error.decision))
             return decision_exit_code(error.decision, how.start.accept)
-        _write_ledger(options, systems, steps, done)
+        record_act(options, systems, steps, lambda act: restart_entries(act, done))
     if options.json:
         print_json(done.to_dict())
     else:
@@ -165,28 +161,6 @@ def _begun(steps: Steps) -> str:
 
     at = (steps.intent(Step.STOP) or {}).get("requested_at")
     return f" of {datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%S}Z" if at else ""
-
-
-def _write_ledger(options: argparse.Namespace, systems: Systems, steps: Steps, done: Restart) -> None:
-    if not options.ledger:
-        return
-    from airflow_flink_iceberg.model.ledger import LedgerActor
-    from airflow_flink_iceberg.restart.ledger import record
-    from airflow_flink_iceberg.restart.ledger_entries import Act, restart_entries
-
-    def ledger() -> TableAccess:
-        catalog, _, table = options.ledger.rpartition(":")
-        return open_table(table, catalog or options.catalog)
-
-    act = Act(systems, steps, LedgerActor("cli", _user()))
-    record(options.ledger, ledger, lambda: restart_entries(act, done))
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return None  # a container's user may have no name
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.cli.jobs import state_of
+from airflow_flink_iceberg.cli.ledger_entry import add_ledger_argument, open_record, record_act
 from airflow_flink_iceberg.cli.output import FAIL, PASS, UNKNOWN, complain, print_json, print_text
 from airflow_flink_iceberg.cli.systems import add_job_arguments, open_job
 from airflow_flink_iceberg.model.decision import Verdict
@@ -15,9 +13,6 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.rollback import Rollback, RollbackRefused
-
-if TYPE_CHECKING:
-    from airflow_flink_iceberg.restart.steps import StepStore
 
 HELP = "set state and tables back together to a restore point"
 DESCRIPTION = (
@@ -39,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --execute: what was begun, so that a killed run completes when it is repeated; default: "
         "a file below XDG_STATE_HOME or ~/.local/state",
     )
+    add_ledger_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan or what was done; exit 1 if something speaks against it, 3 if that is not known."""
+    from airflow_flink_iceberg.restart.ledger_entries import rollback_entries
     from airflow_flink_iceberg.restart.rollback import RollbackOptions, rollback
     from airflow_flink_iceberg.restart.steps import Steps
 
@@ -51,13 +48,18 @@ def run(options: argparse.Namespace) -> int:
     how = RollbackOptions(dry_run=not options.execute, reason=options.reason)
     sinks = [TableSink(position.table, branch=position.branch) for position in point.sinks]
     with open_job(options, sinks) as systems:
-        store = _store(options, point)
+        savepoint = point.savepoint
+        # The same for every run with this restore point, so that a killed one is found again.
+        store = open_record(options, f"rollback-{savepoint.job_id}-{savepoint.checkpoint_id}")
+        steps = Steps(store, key="rollback")
         try:
-            done = rollback(systems, Steps(store, key="rollback"), point, how)
+            done = rollback(systems, steps, point, how)
         except RollbackRefused as error:
             complain(str(error))
             _show(error.plan, options.json)
             return _exit_code(error.plan) or FAIL
+        if options.execute:
+            record_act(options, systems, steps, lambda act: rollback_entries(act, done))
     # The record is for a run that was killed; the next request makes a plan of its own.
     store.clear()
     _show(done, options.json)
@@ -88,18 +90,3 @@ def _point(given: str) -> RestorePoint:
             "where the tables stood."
         )
     return found
-
-
-def _store(options: argparse.Namespace, point: RestorePoint) -> StepStore:
-    from airflow_flink_iceberg.restart.steps import JsonFileStore, MemoryStore
-
-    if not options.execute:
-        return MemoryStore()
-    return JsonFileStore(options.record or _record_path(point))
-
-
-def _record_path(point: RestorePoint) -> Path:
-    """The same for every run with this restore point, so that a killed one is found again."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    savepoint = point.savepoint
-    return Path(state) / "flink-iceberg" / f"rollback-{savepoint.job_id}-{savepoint.checkpoint_id}.json"

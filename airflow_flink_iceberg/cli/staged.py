@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from airflow_flink_iceberg.cli.jobs import state_of
+from airflow_flink_iceberg.cli.ledger_entry import add_ledger_argument, open_record, record_act
 from airflow_flink_iceberg.cli.output import FAIL, PASS, UNKNOWN, print_json, print_text
 from airflow_flink_iceberg.cli.systems import add_job_arguments, open_job
 from airflow_flink_iceberg.model.job import TableSink
@@ -37,15 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--execute", action="store_true", help="append; without it nothing is written")
     parser.add_argument("--reason", metavar="TEXT", help="why; needed with --execute")
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="with --execute: what was begun, so that a killed run's rows are counted when it is repeated; default: a "
+        "file below XDG_STATE_HOME or ~/.local/state",
+    )
+    add_ledger_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found and appended."""
     from airflow_flink_iceberg.iceberg.row_positions import columns_of
+    from airflow_flink_iceberg.restart.ledger_entries import recovery_entries
     from airflow_flink_iceberg.restart.recover import RecoverOptions, recover
     from airflow_flink_iceberg.restart.recover_report import recovery_report
-    from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
+    from airflow_flink_iceberg.restart.steps import Steps
 
     how = RecoverOptions(
         dry_run=not options.execute,
@@ -56,8 +65,13 @@ def run(options: argparse.Namespace) -> int:
     )
     sink = TableSink(options.table, branch=options.branch, sink_uid=options.sink_uid)
     with open_job(options, [sink]) as systems:
-        # No record: what a killed run has appended is found in the table by its paths.
-        found = recover(systems, Steps(MemoryStore(), key="recover"), how)
+        store = open_record(options, f"recover-{options.job}-{options.table}@{options.branch}")
+        steps = Steps(store, key="recover")
+        found = recover(systems, steps, how)
+        if options.execute:
+            record_act(options, systems, steps, lambda act: recovery_entries(act, found))
+    # The record is for a run that was killed; the next request looks anew.
+    store.clear()
     if options.json:
         print_json(found.to_dict())
     else:

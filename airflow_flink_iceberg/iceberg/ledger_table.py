@@ -71,6 +71,7 @@ _TABLE = {
     "verdict_rows": (_LONG, "rows of that finding"),
     "dropped_rows": (_LONG, "rows of this job that a rollback took off the branch"),
     "tag": (_TEXT, "the pin, or the tag of an abandoned head"),
+    "appended_rows": (_LONG, "rows that a recovery put onto the branch"),
 }
 _FINDING = {
     "verdict": (_TEXT, ""),
@@ -86,7 +87,10 @@ _EVENT = {
 }
 _COLUMNS: dict[str, tuple[Any, str]] = {
     ENTRY_ID: (_TEXT, "the same for every retry of one act"),
-    "action": (_TEXT, "restart, start, stop, rollback, recovery, accepted_risk, baseline, orphan_savepoint"),
+    "action": (
+        _TEXT,
+        "restart, start, stop, rollback, recovery, accepted_risk, baseline, check, orphan_savepoint",
+    ),
     "recorded_at": (TimestamptzType(), "when the entry was made"),
     "job_name": (_TEXT, "the job's name in Flink"),
     "origin": (_TEXT, "airflow or cli"),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from airflow_flink_iceberg.model.errors import SavepointUnreadable
 
 if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+
     from airflow_flink_iceberg.iceberg.catalog import TableAccess
 
 STAGED_NAME = re.compile(
@@ -36,6 +38,21 @@ def staged_checkpoints(access: TableAccess, job_id: str) -> list[int]:
         if match and match["job"] == job_id:
             found.append(int(match["checkpoint"]))
     return sorted(found)
+
+
+def names_below(io: FileIO, directory: str) -> list[str]:
+    """The names directly below a directory, sorted; none where it is not there, or where this FileIO cannot list.
+
+    :raises OSError: the storage failed.
+    """
+    from pyarrow.fs import FileSelector
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+
+    if not isinstance(io, PyArrowFileIO):
+        return []
+    scheme, netloc, path = PyArrowFileIO.parse_location(directory, io.properties)
+    found = io.fs_by_scheme(scheme, netloc).get_file_info(FileSelector(path, allow_not_found=True))
+    return sorted(info.base_name for info in found)
 
 
 def _names(access: TableAccess, location: str) -> list[str]:

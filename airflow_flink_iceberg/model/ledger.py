@@ -16,7 +16,11 @@ from airflow_flink_iceberg.model.values import Value, require_text
 
 
 class LedgerAction(StrEnum):
-    """What was done."""
+    """What was done.
+
+    ``accepted_risk``: a start in spite of a verdict. ``baseline``: from where tables count as whole. ``check``: a run
+    of integrity checks. ``orphan_savepoint``: what a stop has left beside the adopted savepoint; never restore it.
+    """
 
     RESTART = "restart"
     START = "start"
@@ -25,6 +29,7 @@ class LedgerAction(StrEnum):
     RECOVERY = "recovery"
     ACCEPTED_RISK = "accepted_risk"
     BASELINE = "baseline"
+    CHECK = "check"
     ORPHAN_SAVEPOINT = "orphan_savepoint"
 
 
@@ -58,6 +63,7 @@ class LedgerTable(Value):
     :param restore_gap: rows that the start would have added (> 0) or missed (< 0), as the guard counted.
     :param verdict: the guard's worst finding for this table, with its ``verdict_rows``.
     :param dropped_rows: rows of this job that a rollback took off the branch.
+    :param appended_rows: rows that a recovery put onto it.
     :param tag: the pin, or the tag that keeps an abandoned head.
     """
 
@@ -74,11 +80,18 @@ class LedgerTable(Value):
     verdict_rows: int | None = None
     dropped_rows: int | None = None
     tag: str | None = None
+    appended_rows: int | None = None
 
 
 @dataclass(frozen=True)
 class LedgerFinding(Value):
-    """One finding of the guard; evidence stays in the task's own result."""
+    """One finding of the guard, a check that did not pass, or a manifest that a recovery has appended.
+
+    Evidence stays in the task's own result.
+
+    :param verdict: the guard's, the check's outcome, or ``appended``.
+    :param cause: the guard's, the check's name, or the manifest's class.
+    """
 
     KIND: ClassVar[str] = "ledger_finding"
 
@@ -101,7 +114,7 @@ class LedgerEntry(Value):
     :param verdict: the guard's, with ``verdict_rows`` where counted and ``proven_by`` (``bytes`` or ``ids``).
     :param accepted: the verdicts that the caller accepted by name.
     :param downtime_seconds: by Flink's clock; ``None`` when it is not known, or nothing was down.
-    :param outcome: of the integrity checks, where they have run: ``pass``, ``warn``, ``fail`` or ``unknown``.
+    :param outcome: of the integrity checks that the entry is about: ``pass``, ``warn``, ``fail`` or ``unknown``.
     """
 
     KIND: ClassVar[str] = "ledger_entry"

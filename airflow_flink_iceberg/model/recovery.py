@@ -81,7 +81,8 @@ class TableRecovery(Value):
     """The staged manifests of one sink's table.
 
     :param manifests: at most ``MAX_LISTED``; ``counts`` has how many there are of each class.
-    :param appended_rows: rows that this recovery has appended.
+    :param appended_rows: rows that this recovery has appended, in all of its tries.
+    :param head_before: with ``head_after`` the branch's head before this recovery and after it; ``None``: empty.
     """
 
     KIND: ClassVar[str] = "table_recovery"
@@ -92,6 +93,8 @@ class TableRecovery(Value):
     counts: Mapping[str, int] = field(default_factory=dict)
     appendable_rows: int = 0
     appended_rows: int = 0
+    head_before: int | None = None
+    head_after: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.start import state_argument
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
     :param savepoint: Of a stopped job: the state that will be restored, as for ``FlinkStartJobOperator``. Of a running
         one its newest checkpoint is taken.
     :param runs: Ids of earlier runs of this job that nothing links to it (after a start without state).
+    :param ledger: An Iceberg table that gets one row per recovery; see :class:`FlinkRestartJobOperator`.
     """
 
-    template_fields: Sequence[str] = ("job", "savepoint", "runs", "reason")
+    template_fields: Sequence[str] = ("job", "savepoint", "runs", "reason", "ledger")
     operator_extra_links = ()
 
     def __init__(
@@ -49,6 +51,7 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
         offset_column: str | None = None,
         savepoint: Any = None,
         runs: Sequence[str] = (),
+        ledger: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -58,17 +61,23 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
         self.offset_column = offset_column
         self.savepoint = savepoint
         self.runs = runs
+        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, and append unless it is a dry run."""
+        from airflow_flink_iceberg.restart.ledger_entries import recovery_entries
         from airflow_flink_iceberg.restart.recover import recover
         from airflow_flink_iceberg.restart.recover_report import recovery_report
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
             options = self._options()
-            found = recover(self.open_systems(context), open_steps(context, key="recover"), options)
+            steps = open_steps(context, key="recover")
+            systems = self.open_systems(context)
+            found = recover(systems, steps, options)
         self.log.info("%s", recovery_report(found))
+        if not self.is_dry_run:
+            record_act(self.ledger, context, systems, steps, lambda act: recovery_entries(act, found))
         return found.to_dict()
 
     def _options(self) -> RecoverOptions:

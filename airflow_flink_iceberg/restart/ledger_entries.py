@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.decision import Decision, Finding, Verdict
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
 from airflow_flink_iceberg.model.job import TableSink
@@ -15,13 +17,20 @@ from airflow_flink_iceberg.model.ledger import (
     LedgerFinding,
     LedgerTable,
 )
+from airflow_flink_iceberg.model.recovery import Recovery, StagedClass, TableRecovery
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.model.result import CheckReport, Outcome
 from airflow_flink_iceberg.model.rollback import Rollback
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.ids import ledger_entry_id
+from airflow_flink_iceberg.restart.ledger_orphans import orphan_savepoints
 from airflow_flink_iceberg.restart.steps import Steps
 from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
+
+NEVER_RESTORE = (
+    "never restore: the same stop has left it beside the savepoint that was adopted; it would double rows"
+)
 
 
 @dataclass(frozen=True)
@@ -40,32 +49,37 @@ class Act:
         """The same for every retry; ``subject`` tells several entries of one action apart."""
         return ledger_entry_id(self.steps.nonce, self.steps.recorded_epoch, action.value, subject)
 
+    def entry(
+        self,
+        action: LedgerAction,
+        subject: str,
+        *,
+        savepoint: Savepoint | None = None,
+        running: RunningJob | None = None,
+        decision: Decision | None = None,
+        **fields: Any,
+    ) -> LedgerEntry:
+        """One entry: what the state, the new run and the decision say of themselves, and ``fields``, which win."""
+        said = {**_of_run(running), **_of_state(savepoint), **_of_decision(decision), **fields}
+        return LedgerEntry(
+            self.entry_id(action, subject), action, now_ms(), self.systems.job.name, self.actor, **said
+        )
+
 
 def restart_entries(act: Act, done: Restart) -> Iterator[LedgerEntry]:
-    """A restart, and the risk that was accepted with it, if one was."""
-    running, savepoint, decision = done.running_job, done.savepoint, done.decision
-    yield LedgerEntry(
-        act.entry_id(LedgerAction.RESTART, running.job_id),
+    """A restart, the risk that was accepted with it, and the savepoints that must never be restored."""
+    yield act.entry(
         LedgerAction.RESTART,
-        now_ms(),
-        act.systems.job.name,
-        act.actor,
-        reason=decision.reason,
-        old_job_id=savepoint.job_id,
-        new_job_id=running.job_id,
-        savepoint_path=savepoint.path,
-        checkpoint_id=savepoint.checkpoint_id,
-        commit_state=savepoint.commit.value,
-        verdict=decision.verdict.value,
-        verdict_rows=decision.rows,
-        proven_by=decision.proven_by,
-        accepted=_accepted(decision),
-        tables=_tables(act.systems, done.restore_point.sinks, decision),
-        findings=_findings(decision),
+        done.running_job.job_id,
+        savepoint=done.savepoint,
+        running=done.running_job,
+        decision=done.decision,
+        tables=_tables(act.systems, done.restore_point.sinks, done.decision),
         timeline=done.timeline,
         downtime_seconds=done.downtime_seconds,
     )
-    yield from _risk(act, decision, running)
+    yield from _risk(act, done.decision, done.running_job)
+    yield from _orphans(act, done.savepoint)
 
 
 def start_entries(
@@ -73,73 +87,113 @@ def start_entries(
 ) -> Iterator[LedgerEntry]:
     """A start, and the risk that was accepted with it, if one was."""
     positions = given.sinks if isinstance(given, RestorePoint) else ()
-    yield LedgerEntry(
-        act.entry_id(LedgerAction.START, running.job_id),
-        LedgerAction.START,
-        now_ms(),
-        act.systems.job.name,
-        act.actor,
-        reason=decision.reason,
-        old_job_id=running.parent_job_id,
-        new_job_id=running.job_id,
-        savepoint_path=running.restored_path,
-        checkpoint_id=running.restored_checkpoint_id,
-        verdict=decision.verdict.value,
-        verdict_rows=decision.rows,
-        proven_by=decision.proven_by,
-        accepted=_accepted(decision),
-        tables=_tables(act.systems, positions, decision),
-        findings=_findings(decision),
-    )
+    tables = _tables(act.systems, positions, decision)
+    yield act.entry(LedgerAction.START, running.job_id, running=running, decision=decision, tables=tables)
     yield from _risk(act, decision, running)
 
 
 def stop_entries(act: Act, savepoint: Savepoint) -> Iterator[LedgerEntry]:
-    """A stop, with the heads of the tables once the job had ended."""
-    yield LedgerEntry(
-        act.entry_id(LedgerAction.STOP, savepoint.path),
-        LedgerAction.STOP,
-        now_ms(),
-        act.systems.job.name,
-        act.actor,
-        old_job_id=savepoint.job_id,
-        savepoint_path=savepoint.path,
-        checkpoint_id=savepoint.checkpoint_id,
-        commit_state=savepoint.commit.value,
-        tables=_tables(act.systems),
-    )
+    """A stop, with the heads of the tables once the job had ended; and the savepoints never to be restored."""
+    yield act.entry(LedgerAction.STOP, savepoint.path, savepoint=savepoint, tables=_tables(act.systems))
+    yield from _orphans(act, savepoint)
 
 
 def rollback_entries(act: Act, done: Rollback) -> Iterator[LedgerEntry]:
     """A rollback that was executed; a dry run is no act, and leaves nothing."""
-    savepoint = done.restore_point.savepoint
-    yield LedgerEntry(
-        act.entry_id(LedgerAction.ROLLBACK, str(done.planned_at)),
+    tables = tuple(
+        LedgerTable(
+            table.table,
+            table.branch,
+            table.table_uuid,
+            state_snapshot_id=table.target_id,
+            head_before=table.head_id,
+            head_after=table.target_id,
+            dropped_rows=table.dropped_rows,
+            tag=table.tag,
+        )
+        for table in done.tables
+    )
+    yield act.entry(
         LedgerAction.ROLLBACK,
-        now_ms(),
-        act.systems.job.name,
-        act.actor,
+        str(done.planned_at),
+        savepoint=done.restore_point.savepoint,
+        decision=done.decision,
         reason=done.reason,
-        old_job_id=savepoint.job_id,
-        savepoint_path=savepoint.path,
-        checkpoint_id=savepoint.checkpoint_id,
-        verdict=done.decision.verdict.value,
-        verdict_rows=done.decision.rows,
-        proven_by=done.decision.proven_by,
-        tables=tuple(
-            LedgerTable(
-                table.table,
-                table.branch,
-                table.table_uuid,
-                state_snapshot_id=table.target_id,
-                head_before=table.head_id,
-                head_after=table.target_id,
-                dropped_rows=table.dropped_rows,
-                tag=table.tag,
-            )
-            for table in done.tables
+        tables=tables,
+    )
+
+
+def recovery_entries(act: Act, done: Recovery) -> Iterator[LedgerEntry]:
+    """A recovery that was executed, with every manifest that it has appended; a dry run leaves nothing."""
+    appended = [
+        LedgerFinding(
+            "appended",
+            # What it was: by now it counts as committed, and nothing else is ever appended.
+            StagedClass.STRANDED.value,
+            f"{each.name} as snapshot {each.snapshot_id}",
+            f"{table.table}@{table.branch}",
+            each.rows,
+        )
+        for table in done.tables
+        for each in table.manifests
+        if each.snapshot_id is not None
+    ]
+    yield act.entry(
+        LedgerAction.RECOVERY,
+        done.reason or "",
+        reason=done.reason,
+        savepoint_path=done.state,
+        tables=tuple(map(_recovered_table, done.tables)),
+        findings=tuple(appended),
+    )
+
+
+def baseline_entries(
+    act: Act, kept: Iterable[tuple[Baseline, str | None]], outcome: Outcome | None = None
+) -> Iterator[LedgerEntry]:
+    """Each baseline with the tag that it is kept under: proven, or accepted by a person with a number and a reason.
+
+    :param outcome: of the checks that proved it.
+    """
+    for baseline, tag in kept:
+        table = LedgerTable(
+            baseline.table,
+            baseline.branch,
+            baseline.table_uuid,
+            state_snapshot_id=baseline.snapshot_id,
+            verdict=baseline.basis.value,
+            verdict_rows=baseline.accepted_rows,
+            tag=tag,
+        )
+        state = f"{baseline.table}@{baseline.branch}/{baseline.job_id}/{baseline.checkpoint_id}"
+        yield act.entry(
+            LedgerAction.BASELINE,
+            state,
+            old_job_id=baseline.job_id,
+            checkpoint_id=baseline.checkpoint_id,
+            reason=baseline.reason,
+            proven_by=baseline.proven_by,
+            verdict=baseline.basis.value,
+            verdict_rows=baseline.accepted_rows,
+            tables=(table,),
+            outcome=outcome.value if outcome else None,
+        )
+
+
+def check_entries(act: Act, report: CheckReport, restart: Restart | None = None) -> Iterator[LedgerEntry]:
+    """A run of integrity checks: its outcome, and every result that is no pass."""
+    results = [result for result in report.results if result.outcome is not Outcome.PASS]
+    yield act.entry(
+        LedgerAction.CHECK,
+        f"{report.table}/{report.created_at}",
+        savepoint=restart.savepoint if restart else None,
+        running=restart.running_job if restart else None,
+        tables=_tables(act.systems),
+        findings=tuple(
+            LedgerFinding(each.outcome.value, each.name, each.description or "", each.table or "")
+            for each in results
         ),
-        findings=_findings(done.decision),
+        outcome=report.outcome.value,
     )
 
 
@@ -154,23 +208,69 @@ def accepted_findings(decision: Decision) -> tuple[Finding, ...]:
 
 def _risk(act: Act, decision: Decision, running: RunningJob) -> Iterator[LedgerEntry]:
     taken = accepted_findings(decision)
-    if not taken:
-        return
-    yield LedgerEntry(
-        act.entry_id(LedgerAction.ACCEPTED_RISK, running.job_id),
-        LedgerAction.ACCEPTED_RISK,
-        now_ms(),
-        act.systems.job.name,
-        act.actor,
-        reason=decision.reason,
-        new_job_id=running.job_id,
-        savepoint_path=running.restored_path,
-        checkpoint_id=running.restored_checkpoint_id,
-        verdict=taken[0].verdict.value,
-        verdict_rows=taken[0].rows,
-        proven_by=decision.proven_by,
-        accepted=_accepted(decision),
-        findings=_findings(Decision(taken)),
+    if taken:
+        risk = Decision(taken, decision.proven_by, accepted=decision.accepted, reason=decision.reason)
+        yield act.entry(LedgerAction.ACCEPTED_RISK, running.job_id, running=running, decision=risk)
+
+
+def _orphans(act: Act, adopted: Savepoint) -> Iterator[LedgerEntry]:
+    for orphan in orphan_savepoints(act.systems, act.steps, adopted):
+        log.warning("Never restore %s: this stop has left it, and %s was adopted", orphan.path, adopted.path)
+        yield act.entry(
+            LedgerAction.ORPHAN_SAVEPOINT,
+            orphan.path,
+            reason=NEVER_RESTORE,
+            old_job_id=adopted.job_id,
+            savepoint_path=orphan.path,
+            checkpoint_id=orphan.checkpoint_id,
+        )
+
+
+def _of_state(savepoint: Savepoint | None) -> dict[str, Any]:
+    if savepoint is None:
+        return {}
+    return {
+        "old_job_id": savepoint.job_id,
+        "savepoint_path": savepoint.path,
+        "checkpoint_id": savepoint.checkpoint_id,
+        "commit_state": savepoint.commit.value,
+    }
+
+
+def _of_run(running: RunningJob | None) -> dict[str, Any]:
+    if running is None:
+        return {}
+    return {
+        "old_job_id": running.parent_job_id,
+        "new_job_id": running.job_id,
+        "savepoint_path": running.restored_path,
+        "checkpoint_id": running.restored_checkpoint_id,
+    }
+
+
+def _of_decision(decision: Decision | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    return {
+        "reason": decision.reason,
+        "verdict": decision.verdict.value,
+        "verdict_rows": decision.rows,
+        "proven_by": decision.proven_by,
+        "accepted": tuple(verdict.value for verdict in decision.accepted),
+        "findings": tuple(
+            LedgerFinding(each.verdict.value, each.cause.value, each.message, each.sink, each.rows)
+            for each in decision.findings
+        ),
+    }
+
+
+def _recovered_table(table: TableRecovery) -> LedgerTable:
+    return LedgerTable(
+        table.table,
+        table.branch,
+        head_before=table.head_before,
+        head_after=table.head_after,
+        appended_rows=table.appended_rows,
     )
 
 
@@ -213,14 +313,3 @@ def _now(systems: Systems, sink: TableSink) -> tuple[str | None, int | None]:
     except FlinkIcebergError as error:
         log.info("The ledger lacks the head of %s: %s", sink.table, error)
         return None, None
-
-
-def _findings(decision: Decision) -> tuple[LedgerFinding, ...]:
-    return tuple(
-        LedgerFinding(finding.verdict.value, finding.cause.value, finding.message, finding.sink, finding.rows)
-        for finding in decision.findings
-    )
-
-
-def _accepted(decision: Decision) -> tuple[str, ...]:
-    return tuple(verdict.value for verdict in decision.accepted)

@@ -7,10 +7,12 @@ repeated: what it appended is then found in the table by its paths. Staged files
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from airflow_flink_iceberg.iceberg.append_files import append_files
+from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.iceberg.row_positions import Columns
 from airflow_flink_iceberg.iceberg.snapshots import CHECKPOINT_ID, JOB_ID, OPERATOR_ID
 from airflow_flink_iceberg.iceberg.staged_files import PathIndex, StagedFile, list_staged, read_staged
@@ -69,13 +71,17 @@ class RecoverOptions:
 
 @dataclass
 class _Look:
-    """One table as it is being recovered; what was read of files that never change is kept over several looks."""
+    """One table as it is being recovered; what was read of files that never change is kept over several looks.
+
+    :param head_before: the branch's head when the first try began.
+    :param now: the table at the last look.
+    """
 
     sink: TableSink
+    head_before: int | None
     staged: list[StagedFile] = field(default_factory=list)
     index: PathIndex | None = None
-    appended: dict[str, int] = field(default_factory=dict)
-    rows: int = 0
+    now: SinkFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -100,10 +106,11 @@ def recover(systems: Systems, steps: Steps, options: RecoverOptions) -> Recovery
             steps.forget()
         if outcome := steps.outcome(Step.RECOVER):
             return Recovery.from_dict(outcome)
-        steps.write({Step.RECOVER: {"intent": {"reason": options.reason}}})
+        steps.write({Step.RECOVER: {"intent": _intent(systems, steps, options)}})
     tables, path = [], None
+    heads: Mapping[str, int | None] = (steps.intent(Step.RECOVER) or {}).get("heads") or _heads(systems)
     for sink in systems.job.sinks:
-        look = _Look(sink)
+        look = _Look(sink, heads[_name(sink)])
         if not options.dry_run:
             _append_all(systems, steps, look, options)
         judged, path = _judge(systems, look, options)
@@ -114,9 +121,23 @@ def recover(systems: Systems, steps: Steps, options: RecoverOptions) -> Recovery
     return done
 
 
+def _intent(systems: Systems, steps: Steps, options: RecoverOptions) -> dict[str, Any]:
+    """Why, and where the branches stood before the first try: what lies above tells a retry what was appended."""
+    recorded = steps.intent(Step.RECOVER) or {}
+    return {"reason": options.reason, "heads": recorded.get("heads") or _heads(systems)}
+
+
+def _heads(systems: Systems) -> dict[str, int | None]:
+    return {_name(sink): systems.table(sink).refs_metadata().head(sink.branch) for sink in systems.job.sinks}
+
+
+def _name(sink: TableSink) -> str:
+    return f"{sink.iceberg_conn_id}:{sink.table}@{sink.branch}"
+
+
 def _append_all(systems: Systems, steps: Steps, look: _Look, options: RecoverOptions) -> None:
     """Append one manifest, look at all of them again, and so on until none is left that can be."""
-    conflicts = 0
+    conflicts, appended = 0, 0
     while conflicts < _MAX_CONFLICTS:
         judged, _ = _judge(systems, look, options)
         chosen = next((each for each in judged if each.finding.can_be_appended), None)
@@ -132,11 +153,10 @@ def _append_all(systems: Systems, steps: Steps, look: _Look, options: RecoverOpt
         log.info(
             "Appended %s rows of %s as snapshot %s", chosen.finding.rows, chosen.finding.name, snapshot_id
         )
-        look.appended[chosen.finding.name] = snapshot_id
-        look.rows += chosen.finding.rows or 0
+        appended += 1
     raise RefConflict(
         f"{look.sink.table} moved {conflicts} times between judging a manifest and appending it; retry when fewer "
-        f"commits are made. Appended so far: {len(look.appended)}."
+        f"commits are made. Appended so far: {appended}."
     )
 
 
@@ -165,7 +185,7 @@ def _judge(systems: Systems, look: _Look, options: RecoverOptions) -> tuple[list
     names = list_staged(access)
     look.staged = [read.get(name.name) or read_staged(access.io(), name) for name in names]
     situation = _landed(systems, look.sink, options)
-    sink = _sink_facts(situation, look.sink)
+    sink = look.now = _sink_facts(situation, look.sink)
     if look.index is None or set(read) != {name.name for name in names}:
         look.index = PathIndex(access, (path for each in look.staged for path in each.paths))
     look.index.update()
@@ -237,7 +257,8 @@ def _sink_facts(situation: Situation, sink: TableSink) -> SinkFacts:
 
 
 def _report(look: _Look, judged: list[_Judged]) -> TableRecovery:
-    findings = [replace(each.finding, snapshot_id=look.appended.get(each.finding.name)) for each in judged]
+    appended = _appended(look)
+    findings = [replace(each.finding, snapshot_id=_id_of(appended, each.finding)) for each in judged]
     counts = Counter(finding.found.value for finding in findings)
     order = list(StagedClass)
     listed = sorted(findings, key=lambda each: (each.snapshot_id is None, order.index(each.found)))
@@ -247,5 +268,20 @@ def _report(look: _Look, judged: list[_Judged]) -> TableRecovery:
         tuple(listed[:MAX_LISTED]),
         dict(counts),
         sum(each.rows or 0 for each in findings if each.can_be_appended),
-        look.rows,
+        sum(snapshot.added_records or 0 for snapshot in appended.values()),
+        look.head_before,
+        look.now.head_id if look.now else None,
     )
+
+
+def _appended(look: _Look) -> dict[str, Snapshot]:
+    """By manifest the snapshot that this recovery has appended it as; the table remembers what a killed try forgot."""
+    if look.now is None:
+        return {}
+    since = look.now.history.between(look.head_before, look.now.head_id).snapshots
+    return {each.summary[RECOVERED_FROM]: each for each in since if RECOVERED_FROM in each.summary}
+
+
+def _id_of(appended: Mapping[str, Snapshot], finding: StagedFinding) -> int | None:
+    snapshot = appended.get(finding.name)
+    return snapshot.snapshot_id if snapshot else None

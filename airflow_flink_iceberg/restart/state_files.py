@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.metadata import LocalFiles, StateFiles
-from airflow_flink_iceberg.flink.metadata_files import local_path, shown
+from airflow_flink_iceberg.flink.metadata_files import METADATA_FILE, local_path, shown
 from airflow_flink_iceberg.flink.paths import is_below, normalise_path
 from airflow_flink_iceberg.model.errors import SavepointUnreadable
 
@@ -42,6 +42,19 @@ def open_state_files(roots: tuple[str, ...], storage: Mapping[str, str]) -> Stat
     return _RoutedFiles(tuple(normalise_path(root) for root in roots), storage)
 
 
+def saved_below(files: StateFiles | None, directory: str) -> tuple[str, ...]:
+    """The savepoints directly below a directory, by path.
+
+    Empty where there are none, and where this worker sees no storage or cannot list it.
+
+    :raises SavepointUnreadable: the directory lies outside the roots. :raises OSError: the storage failed.
+    """
+    if not isinstance(files, _RoutedFiles):
+        return ()
+    paths = (f"{directory.rstrip('/')}/{name}" for name in files.children(directory))
+    return tuple(path for path in paths if files.size(f"{path}/{METADATA_FILE}") is not None)
+
+
 class _RoutedFiles:
     """Local paths go to :class:`LocalFiles`, URLs to a FileIO that is opened on first use."""
 
@@ -66,20 +79,35 @@ class _RoutedFiles:
         found = self._remote(path)
         return len(found) if found.exists() else None
 
+    def children(self, directory: str) -> list[str]:
+        """The names directly below a directory below the roots; none where it is not there or cannot be listed."""
+        from airflow_flink_iceberg.iceberg.listing import names_below
+
+        self._refuse_outside(directory)
+        return names_below(self._opened(directory), directory)
+
     def _remote(self, path: str) -> InputFile:
         """The file behind a URL; the driver of its scheme is loaded here, so here it shows that there is none."""
-        if not any(is_below(path, root) for root in self._roots):
-            raise SavepointUnreadable(f"{path!r} lies outside the directories that savepoints may come from.")
+        self._refuse_outside(path)
         try:
-            if self._io is None:
-                from pyiceberg.io import load_file_io
-
-                self._io = load_file_io(dict(self._storage), location=path)
-            return self._io.new_input(path)
+            return self._opened(path).new_input(path)
         except FileNotFoundError:
             raise
         except (ValueError, ImportError, OSError) as error:
             raise _no_driver(path, error) from error
+
+    def _refuse_outside(self, path: str) -> None:
+        if not any(is_below(path, root) for root in self._roots):
+            raise SavepointUnreadable(f"{path!r} lies outside the directories that savepoints may come from.")
+
+    def _opened(self, path: str) -> FileIO:
+        from pyiceberg.io import load_file_io
+
+        if _is_local(path):
+            return load_file_io({}, location=f"file://{local_path(path)}")
+        if self._io is None:
+            self._io = load_file_io(dict(self._storage), location=path)
+        return self._io
 
 
 def _no_driver(path: str, error: Exception) -> SavepointUnreadable:

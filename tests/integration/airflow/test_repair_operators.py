@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.model import ExternalDeployment, FlinkJob, TableSink
 from airflow_flink_iceberg.model.rollback import Rollback
 from airflow_flink_iceberg.operators.recover import RecoverStagedManifestsOperator
 from airflow_flink_iceberg.operators.rollback import RollbackToRestorePointOperator
+from airflow_flink_iceberg.restart.ledger import read_ledger
 from tests.integration.airflow.conftest import set_connection
 from tests.integration.restart.staged_world import StagedWorld, offsets, open_staged_world
 from tests.integration.restart.two_tables import TABLES, World, open_world
@@ -89,10 +91,12 @@ def test_stranded_rows_are_shown_then_appended(staged: StagedWorld) -> None:
     assert (found["dry_run"], found["tables"][0]["appendable_rows"]) == (True, 5)
     assert staged.rows() == offsets(0, 9)
     done = RecoverStagedManifestsOperator(
-        task_id="recover", job=OF_ONE, dry_run=False, reason="lost yesterday", **columns
+        task_id="recover", job=OF_ONE, dry_run=False, reason="lost yesterday", ledger="ops.x", **columns
     ).execute(context())
     assert done["tables"][0]["appended_rows"] == 5
     assert staged.rows() == offsets(0, 14)
+    (entry,) = read_ledger(TableAccess(staged.config, "ops.x"))
+    assert (entry.action, entry.reason, entry.tables[0].appended_rows) == ("recovery", "lost yesterday", 5)
 
 
 def test_half_of_the_columns_is_an_error(staged: StagedWorld) -> None:

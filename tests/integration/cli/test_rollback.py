@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from airflow_flink_iceberg.cli import rollback
+from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.restart.ledger import read_ledger
 from airflow_flink_iceberg.restart.rollback import RollbackOptions
 from airflow_flink_iceberg.restart.rollback import rollback as use_case
 from airflow_flink_iceberg.restart.steps import JsonFileStore, Steps
@@ -54,9 +56,15 @@ def test_a_plan_and_then_the_rollback(
     plan = json.loads(capsys.readouterr().out)
     assert (plan["state"], plan["allowed"], plan["decision"]["verdict"]) == ("planned", True, "SAFE")
 
-    assert run(world, "--execute", "--reason", "rows doubled", "--json") == 0
+    how = ("--execute", "--reason", "rows doubled", "--json", "--ledger", "ops.restarts")
+    assert run(world, *how) == 0
     assert json.loads(capsys.readouterr().out)["state"] == "done"
     assert world.heads() == targets
+    (entry,) = read_ledger(TableAccess(world.config, "ops.restarts"))
+    assert (entry.action, entry.reason, entry.actor.origin) == ("rollback", "rows doubled", "cli")
+    assert {table.table_name: (table.head_before, table.head_after) for table in entry.tables} == {
+        name: (heads[name], targets[name]) for name in TABLES
+    }
     # Again is a request of its own, and there is nothing left to do.
     assert run(world, "--execute", "--reason", "rows doubled", "--json") == 0
     assert [table["dropped_count"] for table in json.loads(capsys.readouterr().out)["tables"]] == [0, 0]

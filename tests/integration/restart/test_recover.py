@@ -78,8 +78,12 @@ def test_killed_at_every_write_and_run_again(tmp_path: Path) -> None:
                 store = KillingStore(at, stored=stored)
                 with pytest.raises(Killed):
                     run(world, EXECUTE, store)
-                run(world, EXECUTE, store.survived())
+                done = run(world, EXECUTE, store.survived())
                 assert world.rows() == offsets(0, 19)
+                # The result tells of the whole recovery, whatever the killed try forgot.
+                (table,) = done.tables
+                assert (table.appended_rows, table.counts) == (5, {"committed": 1}), (at, stored)
+                assert table.manifests[0].snapshot_id == table.head_after != table.head_before
 
 
 def test_replayed_and_new_rows_in_one_file_are_left_alone(world: StagedWorld) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from airflow_flink_iceberg.checks import default_checks, kafka_offsets
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.integrity.context import open_context
+from airflow_flink_iceberg.integrity.report.content import Report
 from airflow_flink_iceberg.integrity.report.text import text_report
 from airflow_flink_iceberg.integrity.report.write import write_report
 from airflow_flink_iceberg.integrity.suite import run_checks
@@ -191,7 +192,7 @@ def _final_report(stack: Stack, produced: Produced) -> CheckReport:
         access, lineage=links_in_properties(access.metadata().properties), flink=open_client(stack)
     )
     report = run_checks(checks, context)
-    write_report(report, stack.directory / "reports" / "final")
+    write_report(Report(report), stack.directory / "reports" / "final")
     return report
 
 

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--flink", metavar="URL", help="Flink's REST API; default: FLINK_ICEBERG_URL")
     parser.add_argument(
-        "--report", metavar="PATH", help="also write report.html and report.json below this directory"
+        "--report",
+        metavar="PATH",
+        help="also write report.html, report.md and report.json below this directory",
     )
 
 
@@ -63,9 +65,10 @@ def _verify(
     else:
         print_text(text_report(report, restart))
     if options.report:
+        from airflow_flink_iceberg.integrity.report.content import Report
         from airflow_flink_iceberg.integrity.report.write import write_report
 
-        complain(f"Report: {write_report(report, options.report, restart=restart)[0]}")
+        complain(f"Report: {write_report(Report(report, restart), options.report)[0]}")
     return exit_code(report.outcome)
 
 

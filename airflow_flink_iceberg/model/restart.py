@@ -10,6 +10,10 @@ from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import Value, require_job_id
 
+OLD_JOB_ENDED = "old job ended"
+NEW_JOB_RUNNING = "new job RUNNING"
+"""Names of the two moments between which nothing runs."""
+
 
 @dataclass(frozen=True)
 class RunningJob(Value):

@@ -66,6 +66,13 @@ class CheckResult(Value):
         """True for pass and warn only."""
         return self.outcome in (Outcome.PASS, Outcome.WARN)
 
+    @property
+    def counts_as(self) -> Outcome:
+        """What it is to the report: a failure or an unknown below severity error is a warning."""
+        if self.severity is Severity.ERROR or self.outcome is Outcome.PASS:
+            return self.outcome
+        return Outcome.WARN
+
     def to_dict(self) -> dict[str, Any]:
         """The dict form, with ``success`` spelled out."""
         return {**super().to_dict(), "success": self.success}
@@ -91,7 +98,7 @@ class CheckReport(Value):
     @property
     def outcome(self) -> Outcome:
         """The worst outcome; a failure or an unknown below severity error counts as a warning."""
-        return worst(_counted(result) for result in self.results)
+        return worst(result.counts_as for result in self.results)
 
     def to_dict(self) -> dict[str, Any]:
         """The dict form, with ``outcome`` spelled out."""
@@ -101,9 +108,3 @@ class CheckReport(Value):
     def from_dict(cls, data: Mapping[str, Any]) -> CheckReport:
         """Rebuild; ``outcome`` is derived again."""
         return super().from_dict({key: value for key, value in data.items() if key != "outcome"})
-
-
-def _counted(result: CheckResult) -> Outcome:
-    if result.severity is Severity.ERROR or result.outcome is Outcome.PASS:
-        return result.outcome
-    return Outcome.WARN

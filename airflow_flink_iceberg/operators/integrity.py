@@ -146,9 +146,10 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     def _write(self, report: CheckReport, restart: Restart | None) -> None:
         if not self.report_path:
             return
+        from airflow_flink_iceberg.integrity.report.content import Report
         from airflow_flink_iceberg.integrity.report.write import write_report
 
-        for path in write_report(report, self.report_path, restart=restart, write=write_object):
+        for path in write_report(Report(report, restart), self.report_path, write=write_object):
             self.log.info("Report: %s", path)
 
     def _fail_once(self, context: Context, report: CheckReport) -> None:

@@ -79,9 +79,10 @@ class SafeRestartReportOperator(BaseOperator):
     def _write(self, checks: CheckReport | None, restart: Restart | None) -> list[str]:
         if not self.report_path or checks is None:
             return []
+        from airflow_flink_iceberg.integrity.report.content import Report
         from airflow_flink_iceberg.integrity.report.write import write_report
 
-        return list(write_report(checks, self.report_path, restart=restart, write=write_object))
+        return list(write_report(Report(checks, restart), self.report_path, write=write_object))
 
 
 def _summary(

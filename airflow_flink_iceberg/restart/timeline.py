@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_flink_iceberg.flink.states import JobState, TaskState
 from airflow_flink_iceberg.model.errors import FlinkError, WaitTimeout
-from airflow_flink_iceberg.model.restart import TimelineEvent
+from airflow_flink_iceberg.model.restart import NEW_JOB_RUNNING, OLD_JOB_ENDED, TimelineEvent
 from airflow_flink_iceberg.restart.systems import Systems, log, ticks
 
 # /jobs/:id is served from a cache of web.refresh-interval (3 s by default).
@@ -36,9 +36,9 @@ def read_timeline(systems: Systems, old_job_id: str, new_job_id: str, requested_
     ended = old.get(JobState.FINISHED) or old[JobState.FAILED]
     events = [
         *([TimelineEvent("stop requested", requested_at, "worker")] if requested_at else []),
-        TimelineEvent("old job ended", ended),
+        TimelineEvent(OLD_JOB_ENDED, ended),
         TimelineEvent("new job created", new.get(JobState.CREATED) or new[JobState.RUNNING]),
-        TimelineEvent("new job RUNNING", new[JobState.RUNNING]),
+        TimelineEvent(NEW_JOB_RUNNING, new[JobState.RUNNING]),
         *([TimelineEvent("all tasks RUNNING", tasks)] if tasks else []),
     ]
     return Downtime(

@@ -74,9 +74,8 @@ def downtime(restart: Restart) -> str:
 
 
 def worst_first(results: Sequence[CheckResult]) -> list[CheckResult]:
-    """Worst outcome first, errors before warnings, otherwise in the order of the checks."""
-    severities = ["error", "warn", "info"]
-    return sorted(results, key=lambda item: (item.outcome.rank, severities.index(item.severity.value)))
+    """What decides the report's outcome first, then by their own outcome, otherwise in the order of the checks."""
+    return sorted(results, key=lambda item: (item.counts_as.rank, item.outcome.rank))
 
 
 def printable(text: str) -> str:

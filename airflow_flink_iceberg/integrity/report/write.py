@@ -6,37 +6,41 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_flink_iceberg.integrity.report.content import Report
 from airflow_flink_iceberg.integrity.report.html import html_report
 from airflow_flink_iceberg.integrity.report.json import json_report
-from airflow_flink_iceberg.model.restart import Restart
-from airflow_flink_iceberg.model.result import CheckReport
+from airflow_flink_iceberg.integrity.report.markdown import markdown_report
 
 Write = Callable[[str, str], None]
 """``write(path, text)``: store the text, replacing what is there."""
 
 
-def write_report(
-    report: CheckReport,
-    path: str | os.PathLike[str],
-    *,
-    restart: Restart | None = None,
-    write: Write | None = None,
-) -> tuple[str, ...]:
-    """Write the HTML page and the JSON next to it; return both paths, HTML first.
+def report_paths(path: str | os.PathLike[str]) -> tuple[str, str, str]:
+    """HTML, Markdown and JSON: of ``.../name.html`` beside it as ``name``; below a directory as ``report``."""
+    given = os.fspath(path)
+    is_page = given.endswith((".html", ".htm"))
+    base = given.rpartition(".")[0] if is_page else f"{given.rstrip('/')}/report"
+    return given if is_page else f"{base}.html", f"{base}.md", f"{base}.json"
 
-    :param path: ``.../name.html`` gives ``name.html`` and ``name.json``; anything else is a directory, which gets
-        ``report.html`` and ``report.json``.
+
+def write_report(
+    report: Report, path: str | os.PathLike[str], *, write: Write | None = None
+) -> tuple[str, str, str]:
+    """Write the page, the Markdown and the JSON; return their paths, the page first.
+
+    :param path: ``.../name.html`` gives ``name.html``, ``name.md`` and ``name.json``; anything else is a directory,
+        which gets ``report.html`` and so on.
     :param write: stores one text; default: a local file, its directories made, replaced in one step. A retry
         overwrites; a kill leaves the old file or the new one.
     :raises OSError: the store refused.
     """
-    base = os.fspath(path)
-    html_path = base if base.endswith((".html", ".htm")) else f"{base.rstrip('/')}/report.html"
-    json_path = f"{html_path.rpartition('.')[0]}.json"
+    html, markdown, document = report_paths(path)
     store = write or _write_local
-    store(json_path, json_report(report))
-    store(html_path, html_report(report, restart))
-    return html_path, json_path
+    # The page last: whoever sees the new page finds the rest as new.
+    store(document, json_report(report))
+    store(markdown, markdown_report(report))
+    store(html, html_report(report))
+    return html, markdown, document
 
 
 def _write_local(path: str, text: str) -> None:

@@ -153,7 +153,7 @@ def test_a_restart_is_verified_against_flink_and_a_report_is_written(
     assert [item["name"] for item in found["results"]] == [
         "restored_state", "commit_continuity", "duplicate_files", "row_arithmetic", "files_exist",
     ]  # fmt: skip
-    assert {path.name for path in out.iterdir()} == {"report.html", "report.json"}
+    assert {path.name for path in out.iterdir()} == {"report.html", "report.md", "report.json"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):(?://([^/]*))?(/.*)?", re.DOTALL)
 _SAME_SCHEME = {"s3a": "s3", "s3n": "s3"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _METADATA = "/_metadata"
+_RETAINED = re.compile(r"/([0-9a-f]{32})/chk-(\d+)/?$")
 # The second two are the names before 1.20, which 2.x still accepts.
 _DIRECTORY_KEYS = (
     "execution.checkpointing.savepoint-dir",
@@ -83,6 +84,12 @@ def require_below(path: str, roots: Iterable[str]) -> str:
         "savepoint_roots of "
         "the flink connection if it is yours."
     )
+
+
+def retained_checkpoint(path: str) -> tuple[str, int] | None:
+    """Job id and checkpoint id that the path of a retained checkpoint names (``.../<job id>/chk-<n>``)."""
+    match = _RETAINED.search(path)
+    return (match[1], int(match[2])) if match else None
 
 
 def _split(path: str) -> tuple[str, str, str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.integrity.beginning import Since, find_beginning
-from airflow_flink_iceberg.integrity.lineage import Runs
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 
@@ -106,14 +106,14 @@ class CheckContext:
         return (*links, *ordered)
 
     @property
-    def runs(self) -> Runs:
+    def runs(self) -> Lineage:
         """All runs known to belong together: the given lineage, the restore point's, and the restart itself."""
         members = [item for item in self.lineage if isinstance(item, str)]
         if self.restart:
             members.append(self.restart.running_job.job_id)
         if self.restore_point:
             members.append(self.restore_point.savepoint.job_id)
-        return Runs(self.links, members)
+        return Lineage(self.links, frozenset(members))
 
     @property
     def other_writers(self) -> frozenset[str]:

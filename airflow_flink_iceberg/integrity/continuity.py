@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from airflow_flink_iceberg.integrity.lineage import Runs
 from airflow_flink_iceberg.model.commit import Commit
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.result import Outcome
 
 
@@ -91,7 +91,7 @@ class Judge:
     :param other_writers: jobs that may write this branch beside the judged ones.
     """
 
-    def __init__(self, runs: Runs, other_writers: Collection[str] = ()) -> None:
+    def __init__(self, runs: Lineage, other_writers: Collection[str] = ()) -> None:
         self._runs = runs
         self._others = frozenset(other_writers)
         self._seen: dict[str, _Seen] = {}

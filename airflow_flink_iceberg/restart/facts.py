@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
-from airflow_flink_iceberg.flink.paths import same_path
+from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.values import JOB_ID
 from airflow_flink_iceberg.restart.cluster_facts import (
@@ -25,7 +26,6 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     gather_cluster,
     look_at_others,
 )
-from airflow_flink_iceberg.restart.lineage import Lineage, retained_checkpoint
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from airflow_flink_iceberg.iceberg.row_positions import Columns, records_from, records_in_table, records_of
 from airflow_flink_iceberg.iceberg.staged_files import PathIndex, StagedFile, missing_file
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, FlinkUnreachable, InvalidValue, JobNotFound
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.facts import (
     ClusterFacts,
@@ -21,7 +22,6 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_of_running,
 )
-from airflow_flink_iceberg.restart.lineage import Lineage
 from airflow_flink_iceberg.restart.position import pending_entries
 from airflow_flink_iceberg.restart.staged_rules import RowCounts, StagedFacts, StateFacts, without_rows
 from airflow_flink_iceberg.restart.start_job import find_savepoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_flink_iceberg.flink.metadata import read_metadata
-from airflow_flink_iceberg.flink.paths import require_below
+from airflow_flink_iceberg.flink.paths import require_below, retained_checkpoint
 from airflow_flink_iceberg.model.decision import Decision
 from airflow_flink_iceberg.model.errors import InvalidValue, SavepointUnreadable
 from airflow_flink_iceberg.model.restart import RunningJob
@@ -20,7 +20,6 @@ from airflow_flink_iceberg.restart.facts import (
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
-from airflow_flink_iceberg.restart.lineage import retained_checkpoint
 from airflow_flink_iceberg.restart.pin import record_links
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.state import identify_savepoint, read_state

@@ -17,11 +17,11 @@ from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_metadata
 from airflow_flink_iceberg.model.commit import END_OF_INPUT, RunLink
 from airflow_flink_iceberg.model.decision import Decision
 from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.facts import ClusterFacts, Facts, SinkFacts
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.lineage import Lineage
 from airflow_flink_iceberg.restart.state import Entry, State
 
 UUID = "11111111-2222-3333-4444-555555555555"

@@ -7,6 +7,7 @@ from airflow_flink_iceberg.flink.paths import (
     is_below,
     normalise_path,
     require_below,
+    retained_checkpoint,
     same_path,
 )
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -101,3 +102,16 @@ def test_the_clusters_own_directories_are_the_roots() -> None:
     }
     assert configured_roots(config) == ("s3://lake/sp", "/cp")
     assert configured_roots({"state.savepoints.dir": ""}) == ()
+
+
+def test_a_retained_checkpoint_names_its_run() -> None:
+    run = "a" * 32
+    assert retained_checkpoint(f"s3://lake/chk/{run}/chk-12") == (run, 12)
+    assert retained_checkpoint(f"file:/x/{run}/chk-12/") == (run, 12)
+    for path in (
+        f"file:/x/{run}/savepoint-1",
+        f"file:/x/{run}/chk-",
+        "file:/x/chk-1",
+        f"file:/x/{run}/chk-1/more",
+    ):
+        assert retained_checkpoint(path) is None

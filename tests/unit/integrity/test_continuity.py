@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from airflow_flink_iceberg.integrity.continuity import Judge, Mark, Shape
-from airflow_flink_iceberg.integrity.lineage import Runs
 from airflow_flink_iceberg.model.commit import END_OF_INPUT, Commit, RunLink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.result import Outcome, worst
 
 
@@ -36,7 +36,7 @@ def chain(text: str, operator: str | None = "op") -> list[Commit]:
     return commits
 
 
-def links(text: str) -> Runs:
+def links(text: str) -> Lineage:
     """``B<A@4`` says that B was restored from checkpoint 4 of A; a letter alone is a known run."""
     found, members = [], []
     for word in text.split():
@@ -46,7 +46,7 @@ def links(text: str) -> Runs:
             continue
         parent, _, checkpoint = rest.partition("@")
         found.append(RunLink(job_id(child), job_id(parent), int(checkpoint)))
-    return Runs(found, members)
+    return Lineage(tuple(found), frozenset(members))
 
 
 def judge(commits: str, runs: str = "", *, before: str = "", others: Iterable[str] = ()) -> tuple[Mark, ...]:
@@ -161,7 +161,7 @@ def test_a_commit_below_since_still_counts_for_the_first_commit_above() -> None:
 
 
 def test_two_operators_of_one_job_have_their_own_ids() -> None:
-    judged = Judge(Runs())
+    judged = Judge(Lineage())
     judged.read([*chain("A:4", "one"), *chain("A:4", "two"), *chain("A:5", "one")])
     assert judged.marks == ()
 
@@ -181,7 +181,7 @@ def test_a_cycle_of_links_ends() -> None:
     assert judge("A:4 B:5", "B<A@4 A<B@1") is not None
 
 
-def history(seed: int, *, damage: bool) -> tuple[list[Commit], Runs, bool]:
+def history(seed: int, *, damage: bool) -> tuple[list[Commit], Lineage, bool]:
     """A random life of a job: checkpoints with and without rows, stops whose last commit comes late, restarts.
 
     With ``damage`` one restart is from a checkpoint below what the table holds; the third value says whether one was.
@@ -214,7 +214,7 @@ def history(seed: int, *, damage: bool) -> tuple[list[Commit], Runs, bool]:
             break
     checkpoint += 1
     commit(letter, checkpoint)
-    return commits, Runs(found), is_damaged
+    return commits, Lineage(tuple(found)), is_damaged
 
 
 @pytest.mark.parametrize("seed", range(150))

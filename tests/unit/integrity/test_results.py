@@ -7,9 +7,8 @@ import json
 import pytest
 
 from airflow_flink_iceberg.checks import duplicate_files, kafka_offsets
-from airflow_flink_iceberg.integrity.lineage import Runs
 from airflow_flink_iceberg.integrity.results import REPORT_BYTES, Answer, clean, first_line, fit, listed, tidy
-from airflow_flink_iceberg.model import CheckReport, Outcome, RunLink
+from airflow_flink_iceberg.model import CheckReport, Outcome
 
 
 @pytest.mark.parametrize(
@@ -83,14 +82,3 @@ def test_what_fits_is_not_touched() -> None:
     result = Answer(Outcome.FAIL, "text", evidence={"items": list(range(20))}).result(duplicate_files(), "t")
     assert fit([result] * 10) == (result,) * 10
     assert REPORT_BYTES < 48_000
-
-
-def test_runs_know_how_much_of_each_ancestor_a_state_contains() -> None:
-    runs = Runs([RunLink("c", "b", 9), RunLink("b", "a", 4), RunLink("c", "z", 1)], ["m"])
-    assert runs.contained("c") == {"b": 9, "a": 4}
-    assert runs.contained("a") == {}
-    assert [link.job_id for link in runs.children("a")] == ["b"]
-    assert all(job in runs for job in "abcm")
-    assert "x" not in runs
-    assert Runs([RunLink("a", "b", 1), RunLink("b", "a", 1)]).contained("a") == {"b": 1}
-    assert not Runs()

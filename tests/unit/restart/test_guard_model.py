@@ -10,10 +10,10 @@ import pytest
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.model.decision import Decision, Verdict
 from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.lineage import Lineage
 from airflow_flink_iceberg.restart.position import Position, find_position
 from tests.support.guard_worlds import OPERATOR, facts
 from tests.support.sink_model import RestoreFails, Saved, World, damage

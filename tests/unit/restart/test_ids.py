@@ -1,13 +1,12 @@
-"""Ids that collide when they should and never else; lineage; the pin's name."""
+"""Ids that collide when they should and never else; the pin's name."""
 
 from __future__ import annotations
 
 import re
 
 from airflow_flink_iceberg.restart import ids
-from airflow_flink_iceberg.restart.lineage import Lineage, retained_checkpoint
 from airflow_flink_iceberg.restart.pin import tag_name
-from tests.support.guard_worlds import links, run_id
+from tests.support.guard_worlds import run_id
 
 A, B = run_id("a"), run_id("b")
 
@@ -33,28 +32,6 @@ def test_two_rivals_choose_the_same_id_for_the_same_state() -> None:
     assert len(made) == 7
     # Parts are set apart, so that none flows into the next.
     assert ids.first_start_id("n", 11, 1) != ids.first_start_id("n", 1, 11)
-
-
-def test_a_tree_holds_ancestors_siblings_and_their_descendants() -> None:
-    lineage = links("b<a:4 c<a:4 d<c:9 f<e:1")
-    for member in "abcd":
-        assert lineage.tree(run_id(member)) == {run_id(each) for each in "abcd"}
-    assert lineage.tree(run_id("e")) == {run_id("e"), run_id("f")}
-    assert Lineage().tree(A) == {A}
-
-
-def test_the_first_link_of_a_run_stays_and_a_cycle_ends() -> None:
-    lineage = links("b<a:4").with_links(links("b<c:9").links)
-    assert (lineage.parent(B).parent_job_id, lineage.parent(B).checkpoint_id) == (A, 4)  # type: ignore[union-attr]
-    assert lineage.parent(A) is None
-    assert links("a<b:1 b<a:1").tree(A) == {A, B}
-
-
-def test_a_retained_checkpoint_names_its_run() -> None:
-    assert retained_checkpoint(f"s3://lake/chk/{A}/chk-12") == (A, 12)
-    assert retained_checkpoint(f"file:/x/{A}/chk-12/") == (A, 12)
-    for path in (f"file:/x/{A}/savepoint-1", f"file:/x/{A}/chk-", "file:/x/chk-1", f"file:/x/{A}/chk-1/more"):
-        assert retained_checkpoint(path) is None
 
 
 def test_a_pins_name_is_stable_and_allowed_as_a_reference() -> None:

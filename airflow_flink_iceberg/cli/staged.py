@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--savepoint", metavar="PATH|JSON", help="of a stopped job: the state that will be restored"
     )
     parser.add_argument(
-        "--run", action="append", default=[], metavar="JOB_ID", help="an earlier run that nothing links"
+        "--run",
+        action="append",
+        default=[],
+        dest="runs",
+        metavar="JOB_ID",
+        help="an earlier run that nothing links",
     )
     parser.add_argument("--execute", action="store_true", help="append; without it nothing is written")
     parser.add_argument("--reason", metavar="TEXT", help="why; needed with --execute")
@@ -60,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         dry_run=not options.execute,
         columns=columns_of(options.partition_column, options.offset_column),
         savepoint=_savepoint(options.savepoint),
-        runs=tuple(options.run),
+        runs=tuple(options.runs),
         reason=options.reason,
     )
     sink = TableSink(options.table, branch=options.branch, sink_uid=options.sink_uid)

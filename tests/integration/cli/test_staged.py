@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg.cli import staged
+from airflow_flink_iceberg.cli.main import _parser
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.restart.ledger import read_ledger
 from airflow_flink_iceberg.restart.steps import JsonFileStore
@@ -30,11 +29,14 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StagedWor
 
 
 def run(world: StagedWorld, *arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    staged.add_arguments(parser)
+    """As a person types it: the whole command line, so that no two of its arguments get in each other's way."""
+    options = _parser().parse_args(["staged", "shop.orders", *_job(world), *arguments])
+    return int(options.run(options))
+
+
+def _job(world: StagedWorld) -> list[str]:
     root = f"file://{world.directory}/states"
-    job = ["--job", "orders", "--flink", world.flink.url, "--catalog", "lake", "--state-root", root]
-    return staged.run(parser.parse_args(["shop.orders", *job, *arguments]))
+    return ["--job", "orders", "--flink", world.flink.url, "--catalog", "lake", "--state-root", root]
 
 
 def test_stranded_rows_are_shown_and_then_appended(

@@ -24,6 +24,7 @@ _JOB_NOT_FOUND = re.compile(
 )
 # 1.20 says DuplicateJobSubmissionException, 2.3 DuplicateApplicationSubmissionException.
 _DUPLICATE = re.compile(r"Duplicate(?:Job|Application)SubmissionException")
+_INITIALIZING = re.compile(r"UnavailableDispatcherOperationException")
 _OPERATION_NOT_FOUND = re.compile(r"There is no (?:savepoint|checkpoint) operation with triggerId")
 
 
@@ -45,6 +46,9 @@ def refusal(where: str, status: int, errors: Sequence[str]) -> FlinkError:
     if status in (502, 503, 504):
         return unreachable(where, f"Flink is not ready (HTTP {status}: {said})")
     text = "\n".join(errors)
+    if _INITIALIZING.search(text):
+        # Any other job of the cluster may be just starting: a moment later it answers.
+        return unreachable(where, f"this job is being initialized (HTTP {status})")
     if _JOB_NOT_FOUND.search(text):
         message = (
             f"{where}: Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran "

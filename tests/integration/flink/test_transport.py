@@ -29,6 +29,16 @@ from tests.integration.fakes.flink import HA_ELECTION, FakeFlink, new_id
 from tests.integration.fakes.http import Answer
 
 ELECTION = Answer(503, {"errors": [HA_ELECTION]})
+INITIALIZING = Answer(
+    500,
+    {
+        "errors": [
+            "org.apache.flink.runtime.dispatcher.UnavailableDispatcherOperationException: Unable to get "
+            "JobMasterGateway for initializing job. The requested operation is not available while the JobManager is "
+            "initializing."
+        ]
+    },
+)
 HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
 STATUS = "/jobs/[0-9a-f]+/status"
 
@@ -61,6 +71,16 @@ def test_a_get_is_tried_again_through_a_leader_election(flink: FakeFlink, client
     flink.script("GET", STATUS, ELECTION, ELECTION)
     assert client.status(job.job_id) is JobState.RUNNING
     assert flink.count("GET", STATUS) == 3
+
+
+def test_a_job_that_is_just_starting_is_asked_again(flink: FakeFlink, client: FlinkClient) -> None:
+    # Every other job of the cluster is asked for its state before a start, and any may be just starting.
+    job = flink.add_job("somebody-elses")
+    flink.script("GET", "/jobs/[0-9a-f]+/checkpoints", *[INITIALIZING] * (GET_TRIES - 1))
+    assert client.checkpoints(job.job_id).restored is None
+    flink.script("GET", "/jobs/[0-9a-f]+/checkpoints", *[INITIALIZING] * GET_TRIES)
+    with pytest.raises(FlinkUnreachable, match="is being initialized"):
+        client.checkpoints(job.job_id)
 
 
 def test_a_get_gives_up_after_some_tries(flink: FakeFlink, client: FlinkClient) -> None:

@@ -43,12 +43,10 @@ def refusal(where: str, status: int, errors: Sequence[str]) -> FlinkError:
     said = reason(max(errors, key=len, default=""))
     if status in (401, 403):
         return unauthorized(where, status)
-    if status in (502, 503, 504):
-        return unreachable(where, f"Flink is not ready (HTTP {status}: {said})")
     text = "\n".join(errors)
-    if _INITIALIZING.search(text):
-        # Any other job of the cluster may be just starting: a moment later it answers.
-        return unreachable(where, f"this job is being initialized (HTTP {status})")
+    # Any other job of the cluster may be just starting: a moment later it answers.
+    if status in (502, 503, 504) or _INITIALIZING.search(text):
+        return unreachable(where, f"Flink is not ready (HTTP {status}: {said})")
     if _JOB_NOT_FOUND.search(text):
         message = (
             f"{where}: Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran "

@@ -29,16 +29,11 @@ from tests.integration.fakes.flink import HA_ELECTION, FakeFlink, new_id
 from tests.integration.fakes.http import Answer
 
 ELECTION = Answer(503, {"errors": [HA_ELECTION]})
-INITIALIZING = Answer(
-    500,
-    {
-        "errors": [
-            "org.apache.flink.runtime.dispatcher.UnavailableDispatcherOperationException: Unable to get "
-            "JobMasterGateway for initializing job. The requested operation is not available while the JobManager is "
-            "initializing."
-        ]
-    },
+_BEING_INITIALIZED = (
+    "org.apache.flink.runtime.dispatcher.UnavailableDispatcherOperationException: Unable to get JobMasterGateway for "
+    "initializing job. The requested operation is not available while the JobManager is initializing."
 )
+INITIALIZING = Answer(500, {"errors": [_BEING_INITIALIZED]})
 HTML = b"<!DOCTYPE html><html><body>Sign in</body></html>"
 STATUS = "/jobs/[0-9a-f]+/status"
 
@@ -79,7 +74,7 @@ def test_a_job_that_is_just_starting_is_asked_again(flink: FakeFlink, client: Fl
     flink.script("GET", "/jobs/[0-9a-f]+/checkpoints", *[INITIALIZING] * (GET_TRIES - 1))
     assert client.checkpoints(job.job_id).restored is None
     flink.script("GET", "/jobs/[0-9a-f]+/checkpoints", *[INITIALIZING] * GET_TRIES)
-    with pytest.raises(FlinkUnreachable, match="is being initialized"):
+    with pytest.raises(FlinkUnreachable, match=r"not ready.*initializing"):
         client.checkpoints(job.job_id)
 
 

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the savepoint; numbers are next offsets to read, -1, -2 and -3 are Flink's markers for not yet read."""
-    metadata = _read(options.path, options.catalog)
+    metadata = read_state(options.path, options.catalog)
     findings = metadata.missing_files()
     summary = _summary(metadata, findings)
     if options.json:
@@ -74,7 +74,11 @@ def _offsets(metadata: SavepointMetadata, findings: FileFindings) -> dict[str, d
         return None
 
 
-def _read(path: str, catalog: str | None) -> SavepointMetadata:
+def read_state(path: str, catalog: str | None) -> SavepointMetadata:
+    """The bytes of a savepoint or retained checkpoint, by its directory or ``_metadata`` file.
+
+    :raises SavepointUnreadable: absent or out of bounds.
+    """
     from airflow_flink_iceberg.flink.metadata import read_metadata
     from airflow_flink_iceberg.restart.state_files import open_state_files
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.checks import CHECK_TYPES, Check, default_checks, parse
 from airflow_flink_iceberg.cli.output import complain, exit_code, print_json, print_text
 from airflow_flink_iceberg.cli.tables import add_table_arguments, open_table
+from airflow_flink_iceberg.cli.verify_state import GivenState, add_state_arguments, keeping_of, opened_state
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.client import FlinkClient
     from airflow_flink_iceberg.integrity.context import CheckContext
+    from airflow_flink_iceberg.integrity.kept_baselines import Keeping
     from airflow_flink_iceberg.model.restart import Restart
 
 HELP = "prove that a table is whole, or say what cannot be proven"
 DESCRIPTION = (
     "Run checks over one branch of a table and print what was checked, expected, found, and proven by what.\n"
     "Without --check: default, that is all checks that need no knowledge of the columns; those that ask Flink only\n"
-    f"with --restart. Known checks: {', '.join(sorted(CHECK_TYPES))}."
+    "with --restart. state_matches_table needs a state: the newest checkpoint of a running job (--flink and --job),\n"
+    f"or a savepoint's own bytes (--savepoint). Known checks: {', '.join(sorted(CHECK_TYPES))}."
 )
 _CHECK_HELP = "e.g. kafka_offsets:partition_column=p,offset_column=o; may be given several times"
 
@@ -31,12 +31,16 @@ _CHECK_HELP = "e.g. kafka_offsets:partition_column=p,offset_column=o; may be giv
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_table_arguments(parser)
-    parser.add_argument("--since", metavar="TAG", help="judge what came after this tag or snapshot id")
+    parser.add_argument(
+        "--since",
+        metavar="TAG",
+        help="judge what came after this tag or snapshot id; last-proven: after the newest baseline that was kept",
+    )
     parser.add_argument("--check", action="append", metavar="NAME:key=value,...", help=_CHECK_HELP)
     parser.add_argument(
         "--restart", metavar="FILE", help="the JSON of the restart to verify; also the default for --since"
     )
-    parser.add_argument("--flink", metavar="URL", help="Flink's REST API; default: FLINK_ICEBERG_URL")
+    add_state_arguments(parser)
     parser.add_argument(
         "--report",
         metavar="PATH",
@@ -48,40 +52,48 @@ def run(options: argparse.Namespace) -> int:
     """Run the checks and print the report; the exit code is the report's outcome."""
     checks = _checks(options.check or ["default"], with_restart=options.restart is not None)
     restart = _restart(options.restart) if options.restart else None
-    with ExitStack() as stack:
-        flink = _flink(options.flink or os.environ.get("FLINK_ICEBERG_URL"), stack)
-        return _verify(options, checks, restart, flink)
+    keeping = keeping_of(options)
+    with opened_state(options, restart) as given:
+        # After the state, because the table has to be at least as new.
+        return _verify(options, checks, _context(options, restart, given), keeping)
 
 
 def _verify(
-    options: argparse.Namespace, checks: list[Check], restart: Restart | None, flink: FlinkClient | None
+    options: argparse.Namespace, checks: list[Check], context: CheckContext, keeping: Keeping | None
 ) -> int:
+    from airflow_flink_iceberg.integrity.kept_baselines import keep_proof
     from airflow_flink_iceberg.integrity.report.text import text_report
     from airflow_flink_iceberg.integrity.suite import run_checks
 
-    report = run_checks(checks, _context(options, restart, flink))
+    report = run_checks(checks, context)
+    if keeping:
+        report, kept = keep_proof(report, checks, context, keeping)
+        complain(f"Baseline kept: {kept[0][1]}" if kept else "No baseline was kept; the result says why.")
     if options.json:
         print_json(report.to_dict())
     else:
-        print_text(text_report(report, restart))
+        print_text(text_report(report, context.restart))
     if options.report:
         from airflow_flink_iceberg.integrity.report.content import Report
         from airflow_flink_iceberg.integrity.report.write import write_report
 
-        complain(f"Report: {write_report(Report(report, restart), options.report)[0]}")
+        complain(f"Report: {write_report(Report(report, context.restart), options.report)[0]}")
     return exit_code(report.outcome)
 
 
-def _context(options: argparse.Namespace, restart: Restart | None, flink: FlinkClient | None) -> CheckContext:
+def _context(options: argparse.Namespace, restart: Restart | None, given: GivenState) -> CheckContext:
     from airflow_flink_iceberg.integrity.context import open_context
 
-    access = open_table(options.table, options.catalog)
     return open_context(
-        access,
+        open_table(options.table, options.catalog),
         branch=options.branch,
         since=options.since or restart,
         restart=restart,
-        flink=flink,
+        flink=given.flink,
+        sink=given.sink,
+        state=given.metadata,
+        state_job_id=given.job_id,
+        why_no_state=given.why_not,
     )
 
 
@@ -101,11 +113,3 @@ def _restart(path: str) -> Restart:
         return Restart.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise InvalidValue(f"--restart {path} is not the JSON of a restart: {error}") from error
-
-
-def _flink(url: str | None, stack: ExitStack) -> FlinkClient | None:
-    if not url:
-        return None
-    from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
-
-    return stack.enter_context(FlinkClient(FlinkEndpoint(url)))

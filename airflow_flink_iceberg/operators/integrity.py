@@ -3,57 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_flink_iceberg.links import JOB_LINKS, REPORT_LINK, push_job_link
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.ledger_entry import record_act
+from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
 from airflow_flink_iceberg.operators.start import state_argument, state_value
+from airflow_flink_iceberg.operators.verified import alias_of, emit_verified
+from airflow_flink_iceberg.templating import script_text
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Asset, Context
 
     from airflow_flink_iceberg.checks import Check
-    from airflow_flink_iceberg.flink.metadata import SavepointMetadata
+    from airflow_flink_iceberg.integrity.kept_baselines import Keeping, Kept
     from airflow_flink_iceberg.model.job import TableSink
-    from airflow_flink_iceberg.model.result import CheckReport
+    from airflow_flink_iceberg.model.result import CheckReport, CheckResult
+    from airflow_flink_iceberg.restart.running_state import RunningState
     from airflow_flink_iceberg.restart.systems import Systems
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What all tables of a job are compared with; ``made_of`` tells whether the job is still the same."""
+
+    restart: Restart | None
+    state: RunningState
+    made_of: str | None
 
 
 class IcebergIntegrityCheckOperator(FlinkJobOperator):
     """Run every check on every table of the job, then fail once with a readable summary; return the ``CheckReport``.
 
-    A check that could not be answered is ``unknown``, never a pass. Only reads; a retry or a kill changes nothing.
+    A check that could not be answered is ``unknown``, never a pass. Only reads, unless ``keep_baseline``; a retry or a
+    kill changes nothing.
 
-    :param since: A ``Restart`` (which is verified), a ``RestorePoint``, or a tag's name; ``None``: the whole history.
+    :param since: A ``Restart`` (which is verified), a ``RestorePoint``, a tag's name, or ``last-proven``, the newest
+        baseline that was kept; ``None``: the whole history. ``state_matches_table`` counts from there.
     :param checks: Values from :mod:`airflow_flink_iceberg.checks`, or their dicts. Defaults to ``default_checks()``:
         all that needs no knowledge of the columns.
+    :param keep_baseline: Where ``state_matches_table`` found the table whole, keep that in the table as a tag and a
+        property, so that the next check ``since="last-proven"`` reads only what is new. A retry keeps it once.
+    :param accept_rows: The history gap that a person accepts (doubled > 0, missing < 0), with ``reason``: exactly this
+        gap becomes a warning, and a baseline that says so in every later report. For a job with one sink.
+    :param ledger: An Iceberg table that gets one row per check of the job and one per baseline that was kept.
     :param on_unknown: ``fail`` or ``warn``: what an unanswered check of severity error does to the task.
-    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows.
+    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. A report that cannot
+        be written is a warning: what was found counts more.
+    :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
+    :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart and every check answered
+        without a failure; see :func:`~airflow_flink_iceberg.operators.verified.emit_verified` for its ``extra``.
+
+    ``check_results`` holds the results for listeners, as common.sql's check operators do, also when the task fails.
     """
 
-    template_fields: Sequence[str] = ("job", "since", "report_path")
-    operator_extra_links: Collection[BaseOperatorLink] = ()
+    template_fields: Sequence[str] = ("job", "since", "reason", "report_path", "ledger")
+    operator_extra_links: Collection[BaseOperatorLink] = (*JOB_LINKS, REPORT_LINK)
 
     def __init__(
         self,
         *,
         since: Any = None,
         checks: Sequence[Any] | None = None,
+        keep_baseline: bool = False,
+        accept_rows: int | None = None,
+        reason: str | None = None,
+        ledger: str | None = None,
         on_unknown: str = "fail",
         report_path: str | None = None,
+        report_url: str | None = None,
+        verified_asset: Asset | str | None = None,
         **kwargs: Any,
     ) -> None:
+        if verified_asset is not None:
+            kwargs["outlets"] = [*(kwargs.get("outlets") or ()), alias_of(verified_asset)]
         super().__init__(**kwargs)
         self.since = since
         self.checks = checks
+        self.keep_baseline = keep_baseline
+        self.accept_rows = accept_rows
+        self.reason = reason
+        self.ledger = ledger
         self.on_unknown = on_unknown
         self.report_path = report_path
+        self.report_url = report_url
+        self.verified_asset = verified_asset
+        self.check_results: list[CheckResult] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check, report, and fail once."""
@@ -62,18 +105,21 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         with as_task_failure():
             if self.on_unknown not in ("fail", "warn"):
                 raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
-            restart = self._restart()
+            check_report_arguments(self.report_path, self.report_url)
+            keeping = self._keeping()
             systems = self._open_tables()
             # Before the tables are opened: they have to be at least as new as the state.
-            state, job_id = self._state(systems, restart)
-            reports = [self._check(systems, sink, restart, state, job_id) for sink in systems.job.sinks]
+            given = self._given(systems, context)
+            kept: list[Kept] = []
+            reports = [self._check(systems, sink, given, keeping, kept) for sink in systems.job.sinks]
             if not reports:
                 raise InvalidValue(
                     f"Job {systems.job.name!r} declares no sinks, so there is no table to check."
                 )
             report = _merged(reports)
-        self.log.info("Integrity of %s\n%s", report.table, text_report(report, restart))
-        self._write(report, restart)
+        self.log.info("Integrity of %s\n%s", report.table, text_report(report, given.restart))
+        self._write(report, given.restart)
+        self._record(context, systems, report, given.restart, kept)
         self._fail_once(context, report)
         return report.to_dict()
 
@@ -83,31 +129,41 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
         return open_systems(replace(self.flink_job, deployment=ExternalDeployment()), None)
 
-    def _state(
-        self, systems: Systems, restart: Restart | None
-    ) -> tuple[SavepointMetadata | None, str | None]:
-        """The newest checkpoint of the running job, if a check compares the tables with it."""
-        from airflow_flink_iceberg.model.errors import JobNotFound
-        from airflow_flink_iceberg.restart.state import read_newest_checkpoint
+    def _given(self, systems: Systems, context: Context) -> _Given:
+        """What the tables are compared with; the newest checkpoint is read only if a check compares them with it."""
+        from jinja2 import TemplateError
 
+        from airflow_flink_iceberg.integrity.fingerprint import fingerprint
+        from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
+
+        restart = self._restart()
         if not any(check.name == "state_matches_table" for check in self._checks()):
-            return None, None
+            return _Given(restart, RunningState(), None)
+        state = read_running_state(systems, restart.running_job.job_id if restart else None)
         try:
-            job_id = restart.running_job.job_id if restart else systems.deployment.look().job_id
-            return read_newest_checkpoint(systems, job_id), job_id
-        except JobNotFound:
-            return None, None
+            script = script_text(self.flink_job, self, context)
+        except (InvalidValue, OSError, TypeError, TemplateError) as error:
+            # A check must not fail for want of a script, nor of what its template needs (no loader: a TypeError).
+            self.log.info("Whether the job's script is still the same is not known: %s", error)
+            script = None
+        return _Given(restart, state, fingerprint(self.flink_job, script, state.metadata))
+
+    def _keeping(self) -> Keeping | None:
+        from airflow_flink_iceberg.integrity.baselines import Acceptance
+        from airflow_flink_iceberg.integrity.kept_baselines import Keeping
+
+        if self.accept_rows is None:
+            return Keeping(self.flink_job.name) if self.keep_baseline else None
+        if len(self.flink_job.sinks) != 1:
+            raise InvalidValue("accept_rows is of one table: give a job with that sink alone.")
+        return Keeping(self.flink_job.name, Acceptance(self.accept_rows, self.reason or ""))
 
     def _check(
-        self,
-        systems: Systems,
-        sink: TableSink,
-        restart: Restart | None,
-        state: SavepointMetadata | None,
-        job_id: str | None,
+        self, systems: Systems, sink: TableSink, given: _Given, keeping: Keeping | None, kept: list[Kept]
     ) -> CheckReport:
         from airflow_flink_iceberg.iceberg.run_links import links_in_properties
         from airflow_flink_iceberg.integrity.context import open_context
+        from airflow_flink_iceberg.integrity.kept_baselines import keep_proof
         from airflow_flink_iceberg.integrity.suite import run_checks
         from airflow_flink_iceberg.restart.facts import declared_writers
 
@@ -115,15 +171,22 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         context = open_context(
             access,
             branch=sink.branch,
-            since=restart if restart is not None else self._since(),
-            restart=restart,
+            since=given.restart if given.restart is not None else self._since(),
+            restart=given.restart,
             lineage=links_in_properties(access.metadata().properties),
             flink=systems.client,
             sink=replace(sink, other_writers=sorted(declared_writers(systems, sink))),
-            state=state,
-            state_job_id=job_id,
+            state=given.state.metadata,
+            state_job_id=given.state.job_id,
+            why_no_state=given.state.why_not,
+            fingerprint=given.made_of,
         )
-        return run_checks(self._checks(), context)
+        checks = self._checks()
+        report = run_checks(checks, context)
+        if keeping:
+            report, found = keep_proof(report, checks, context, keeping)
+            kept += found
+        return report
 
     def _restart(self) -> Restart | None:
         if self.since is None:
@@ -143,14 +206,37 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             return default_checks(with_restart=self._restart() is not None)
         return tuple(check_from_dict(check) if isinstance(check, dict) else check for check in self.checks)
 
-    def _write(self, report: CheckReport, restart: Restart | None) -> None:
-        if not self.report_path:
+    def _record(
+        self,
+        context: Context,
+        systems: Systems,
+        report: CheckReport,
+        restart: Restart | None,
+        kept: list[Kept],
+    ) -> None:
+        """A failed check is what the ledger is asked for first, so it is written before the task fails."""
+        if self.ledger is None:
             return
-        from airflow_flink_iceberg.integrity.report.content import Report
-        from airflow_flink_iceberg.integrity.report.write import write_report
+        from airflow_flink_iceberg.restart.ledger_entries import baseline_entries, check_entries
+        from airflow_flink_iceberg.task_store import open_steps
 
-        for path in write_report(Report(report, restart), self.report_path, write=write_object):
-            self.log.info("Report: %s", path)
+        record_act(
+            self.ledger,
+            context,
+            systems,
+            open_steps(context, key="verify"),
+            lambda act: [*check_entries(act, report, restart), *baseline_entries(act, kept, report.outcome)],
+        )
+
+    def _publish(self, context: Context, report: CheckReport, restart: Restart | None) -> None:
+        from airflow_flink_iceberg.hooks.flink import FlinkHook
+
+        ui_url = FlinkHook(self.flink_job.flink_conn_id).ui_url if restart else None
+        if restart and ui_url:
+            push_job_link(context, ui_url, restart.running_job.job_id)
+        if self.report_path:
+            where = {"report_path": self.report_path, "report_url": self.report_url, "ui_url": ui_url}
+            try_to_publish(context, report, restart, **where)
 
     def _fail_once(self, context: Context, report: CheckReport) -> None:
         from airflow_flink_iceberg.model.result import Outcome
@@ -177,12 +263,3 @@ def _merged(reports: Sequence[CheckReport]) -> CheckReport:
     tables = ", ".join(report.table for report in reports)
     results = fit([result for report in reports for result in report.results])
     return CheckReport(tables, None, results, created_at=max(report.created_at or 0 for report in reports))
-
-
-def write_object(path: str, text: str) -> None:
-    """Store a text at any URL that Airflow's ObjectStoragePath knows, replacing what is there."""
-    from airflow.sdk import ObjectStoragePath
-
-    target = ObjectStoragePath(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")

@@ -35,6 +35,13 @@ SOURCE = 1
 
 
 def state(
+    stamp: str, offsets: Mapping[int, int] | Sequence[int], *entries: str, **given: Any
+) -> SavepointMetadata:
+    """What :func:`state_bytes` writes, read."""
+    return read_metadata(state_bytes(stamp, offsets, *entries, **given))
+
+
+def state_bytes(
     stamp: str,
     offsets: Mapping[int, int] | Sequence[int],
     *entries: str,
@@ -45,8 +52,8 @@ def state(
     others: Sequence[Operator] = (),
     operator: str = OPERATOR,
     ids: Callable[[str], str] = run_id,
-) -> SavepointMetadata:
-    """``state("a:5", [10, 7], "a:5+3")``: run ``a`` at checkpoint 5, both partitions' next offsets, and its entries.
+) -> bytes:
+    """``state_bytes("a:5", [10, 7], "a:5+3")``: run ``a`` at checkpoint 5, its partitions' next offsets, its entries.
 
     ``ids`` turns a letter into a job id. Without an entry for the checkpoint itself an empty one is there, as the
     sinks write it.
@@ -65,7 +72,7 @@ def state(
     states = _v1(ids(run), found) if sink == "v1" else _v2(found, operator)
     number = int(operator, 16) if sink == "v1" else 77
     operators = [source, holder(number, states), *others]
-    return read_metadata(metadata_bytes(operators, checkpoint_id=int(checkpoint), kind=kind))
+    return metadata_bytes(operators, checkpoint_id=int(checkpoint), kind=kind)
 
 
 def _entry(text: str, ids: Callable[[str], str]) -> tuple[str, int, bytes]:

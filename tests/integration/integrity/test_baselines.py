@@ -12,9 +12,10 @@ from airflow_flink_iceberg.checks import state_matches_table
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata
 from airflow_flink_iceberg.iceberg.baseline_properties import MAX_BYTES, PROPERTY_PREFIX
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
-from airflow_flink_iceberg.integrity.baselines import accept_baseline, advance_baseline, keep_baseline
+from airflow_flink_iceberg.integrity.baselines import Acceptance, accept_baseline, advance_baseline
 from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.kept_baselines import keep_baseline
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
@@ -182,7 +183,9 @@ def test_what_a_person_accepted_stays_named_and_can_be_kept(partitioned: Lake) -
     ruined = partitioned.context(state=state("A:2", [60]))
     with pytest.raises(Unproven):
         advance_baseline(CHECK, ruined)
-    accepted = accept_baseline(CHECK, ruined, accepted_rows=-10, reason="lost in May")
+    with pytest.raises(Unproven, match=r"is -10, and -9 was accepted"):
+        accept_baseline(CHECK, ruined, Acceptance(-9, "lost in May"))
+    accepted = accept_baseline(CHECK, ruined, Acceptance(-10, "lost in May"))
     keep_baseline(partitioned.access, accepted, "orders")
     partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
     later = partitioned.context(state=state("A:4", [90]), since=LAST_PROVEN)

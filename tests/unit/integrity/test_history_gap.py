@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_flink_iceberg.flink.metadata import read_metadata
-from airflow_flink_iceberg.integrity.baselines import accept_baseline, advance_baseline
+from airflow_flink_iceberg.integrity.baselines import Acceptance, accept_baseline, advance_baseline
 from airflow_flink_iceberg.integrity.context import TopicFacts
 from airflow_flink_iceberg.integrity.history_gap import measure
 from airflow_flink_iceberg.integrity.proof_state import Unproven, read_proof_state
@@ -295,7 +295,7 @@ def test_a_gap_makes_no_baseline_unless_a_person_accepts_it() -> None:
     world = context("a:2+60 a:4+33", state("a:4", [60, 40]))
     with pytest.raises(Unproven, match="gap of checkpoint 4 is -7"):
         advance_baseline(check(), world)
-    accepted = accept_baseline(check(), world, accepted_rows=-7, reason="known loss of May")
+    accepted = accept_baseline(check(), world, Acceptance(-7, "known loss of May"))
     later = context("a:2+60 a:4+33 a:5+10", state("a:5", [70, 40]), baseline=accepted)
     assert says(later) == "warn consistent +0"
     advanced = advance_baseline(check(), later)

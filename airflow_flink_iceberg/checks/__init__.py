@@ -7,6 +7,7 @@ the dict form in a file. The code that runs a check lives in ``integrity/runners
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ from airflow_flink_iceberg.checks.commits import (
     row_arithmetic,
     single_writer,
 )
+from airflow_flink_iceberg.checks.engines import Dialect, Engine, Tier
 from airflow_flink_iceberg.checks.files import (
     DuplicateFiles,
     EventTime,
@@ -39,6 +41,7 @@ from airflow_flink_iceberg.checks.files import (
     schema_unchanged,
     stranded_manifests,
 )
+from airflow_flink_iceberg.checks.keys import KeyUnique, Sequence, key_unique, sequence
 from airflow_flink_iceberg.checks.offsets import (
     KafkaOffsets,
     Settle,
@@ -46,6 +49,7 @@ from airflow_flink_iceberg.checks.offsets import (
     kafka_offsets,
     state_matches_table,
 )
+from airflow_flink_iceberg.checks.statement import Sql, sql
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 __all__ = [
@@ -53,19 +57,25 @@ __all__ = [
     "Check",
     "CommitContinuity",
     "CommitLag",
+    "Dialect",
     "DuplicateFiles",
+    "Engine",
     "EventTime",
     "FilesExist",
     "Freshness",
     "KafkaOffsets",
+    "KeyUnique",
     "Lineage",
     "RestoredState",
     "RowArithmetic",
     "SchemaUnchanged",
+    "Sequence",
     "Settle",
     "SingleWriter",
+    "Sql",
     "StateMatchesTable",
     "StrandedManifests",
+    "Tier",
     "check_from_dict",
     "commit_continuity",
     "commit_lag",
@@ -75,12 +85,15 @@ __all__ = [
     "files_exist",
     "freshness",
     "kafka_offsets",
+    "key_unique",
     "lineage",
     "parse",
     "restored_state",
     "row_arithmetic",
     "schema_unchanged",
+    "sequence",
     "single_writer",
+    "sql",
     "state_matches_table",
     "stranded_manifests",
 ]
@@ -131,8 +144,8 @@ def check_from_dict(data: Mapping[str, Any]) -> Check:
 def parse(text: str) -> tuple[Check, ...]:
     """Read ``NAME`` or ``NAME:key=value,...``; ``default`` stands for :func:`default_checks`.
 
-    A list is written with ``/`` (``other_writers=a/b``), end offsets as ``end_offsets=0:100/1:250``, a threshold as
-    ``error_if=> 10m``.
+    A list is written with ``/`` or ``+`` (``other_writers=a/b``, ``columns=a+b``), end offsets as
+    ``end_offsets=0:100/1:250``, a threshold as ``error_if=> 10m``. ``statement=`` comes last: all that follows is SQL.
 
     :raises InvalidValue: no such check, no such argument, or a value that it does not take.
     """
@@ -144,7 +157,9 @@ def parse(text: str) -> tuple[Check, ...]:
     kind = _check_type(name)
     known = {item.name for item in dataclasses.fields(kind)}
     arguments: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
+    if "statement" in known:
+        rest, _, arguments["statement"] = rest.partition("statement=")
+    for part in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or key not in known or key in arguments:
             raise InvalidValue(
@@ -181,10 +196,28 @@ def _parse_ends(text: str, check: str) -> dict[int, int]:
     return ends({partition: end for partition, _, end in pairs})
 
 
+def _parse_columns(text: str, _check: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in text.replace("+", "/").split("/"))))
+
+
+def _parse_expected(text: str, _check: str) -> str | int | float | bool:
+    """A JSON scalar, else the text itself."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, str | int | float | bool) else text
+
+
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "first_offset": _parse_first_offset,
     "end_offsets": _parse_ends,
     "other_writers": lambda text, _: tuple(filter(None, text.split("/"))),
+    "columns": _parse_columns,
+    "partition_by": _parse_columns,
+    "expected": _parse_expected,
+    "memory_mb": lambda text, check: whole_number(f"{check} memory_mb", text),
+    "examples": lambda text, check: whole_number(f"{check} examples", text),
     "sample": _parse_sample,
     "max_files": lambda text, check: whole_number(f"{check} max_files", text),
     "warn_if": _parse_threshold,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, ends, member, whole_number
+from airflow_flink_iceberg.checks.engines import Engine, Tier, engine_of, require_engine
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets, Rows
 from airflow_flink_iceberg.model.result import Severity
@@ -52,18 +53,26 @@ class KafkaOffsets(_OffsetCheck):
 
     end_offsets: Mapping[int, int] | None = None
     max_files: int | None = None
+    engine: Engine | None = None
+    tier: Tier = Tier.AUTO
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "engine", engine_of(self.name, self.engine))
+        object.__setattr__(self, "tier", member(Tier, f"{self.name} tier", self.tier))
+        require_engine(self.name, self.tier, self.engine)
         if self.end_offsets is not None:
             object.__setattr__(self, "end_offsets", ends(self.end_offsets))
         if self.max_files is not None and whole_number("kafka_offsets max_files", self.max_files) < 1:
             raise InvalidValue("kafka_offsets max_files has to be at least 1.")
+        if self.max_files is not None and self.tier is Tier.ENGINE:
+            raise InvalidValue("kafka_offsets: max_files reads some files here; an engine reads them all.")
 
     def __hash__(self) -> int:
         last = None if self.end_offsets is None else tuple(self.end_offsets.items())
         columns = (self.partition_column, self.offset_column)
-        return hash((self.severity, columns, self.offsets, self.first_offset, last, self.max_files))
+        who = (self.engine, self.tier)
+        return hash((self.severity, columns, self.offsets, self.first_offset, last, self.max_files, who))
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,15 @@ def kafka_offsets(
     first_offset: int | None = 0,
     end_offsets: Mapping[int, int] | None = None,
     max_files: int | None = None,
+    engine: Engine | Mapping[str, Any] | str | None = None,
+    tier: Tier | str = Tier.AUTO,
     severity: Severity | str = Severity.ERROR,
 ) -> KafkaOffsets:
     """Every offset is there exactly once, by the rows themselves, for all live rows of the branch.
 
-    A doubled offset always fails. A missing one fails if offsets are declared ``dense``, and is ``unknown``
-    otherwise: transactions, compaction and filters leave holes that are legal.
+    A doubled offset always fails. A missing one fails if offsets are declared ``dense``, and is ``unknown`` if nothing
+    is declared. Declared ``sparse`` (transactions, compaction, filters), holes are legal: they only warn, with their
+    number, because a loss among them cannot be seen.
 
     :param partition_column: a top-level int or long column that holds the record's Kafka partition.
     :param offset_column: a top-level int or long column that holds the record's Kafka offset.
@@ -103,6 +115,9 @@ def kafka_offsets(
     :param end_offsets: by partition, the topic's end (the next offset to be written), which the table has to reach.
     :param max_files: read so many files at most, the most suspicious first: those of commits where one run took over
         from another, and what overlaps with them. Doubled rows among them fail; nothing found is ``unknown``, not pass.
+    :param engine: what may answer by SQL instead: ``"duckdb"``, ``"flink"``, a connection's id, or an
+        :class:`Engine`. It is used where there is too much to read here, or where equality deletes hide rows.
+    :param tier: ``rows`` or ``engine`` forces one of them.
     """
     return KafkaOffsets(
         partition_column=partition_column,
@@ -111,6 +126,8 @@ def kafka_offsets(
         first_offset=first_offset,
         end_offsets=end_offsets,
         max_files=max_files,
+        engine=engine_of("kafka_offsets", engine),
+        tier=member(Tier, "kafka_offsets tier", tier),
         severity=member(Severity, "severity", severity),
     )
 

@@ -11,6 +11,7 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.result import Outcome
 
 _FORM = re.compile(r"(>=|<=|!=|=|>|<)\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_NUMBER = re.compile(r"(>=|<=|!=|=|>|<)\s*(-?\d+(?:\.\d+)?)")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -49,6 +50,17 @@ def count_threshold(what: str, text: str) -> Threshold:
     :raises InvalidValue: no comparison, no number, or a unit.
     """
     return _threshold(what, text, with_unit=False)
+
+
+def number_threshold(what: str, text: str) -> Threshold:
+    """Read ``"> -0.5"``.
+
+    :raises InvalidValue: no comparison, no number, or a unit.
+    """
+    found = _NUMBER.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        raise InvalidValue(f"{what} has to be a comparison such as '> 100', not {text!r}.")
+    return Threshold(found[1], float(found[2]))
 
 
 def seconds(what: str, text: str) -> float:

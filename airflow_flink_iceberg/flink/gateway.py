@@ -5,6 +5,7 @@ Version 2 of its API is spoken, which every Flink from 1.17 on has.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -14,8 +15,16 @@ from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
 from airflow_flink_iceberg.flink.fields import Fields
 from airflow_flink_iceberg.flink.traces import root_cause
 from airflow_flink_iceberg.flink.transport import RequestHook, Transport
-from airflow_flink_iceberg.model.errors import DuplicateJob, FlinkRequestRefused, GatewayFailed, WaitTimeout
+from airflow_flink_iceberg.model.errors import (
+    DuplicateJob,
+    FlinkError,
+    FlinkRequestRefused,
+    GatewayFailed,
+    WaitTimeout,
+)
 from airflow_flink_iceberg.model.values import JOB_ID
+
+log = logging.getLogger(__name__)
 
 STATEMENT_TIMEOUT = 120.0
 """Seconds for one statement; the first one in a fresh gateway takes 2-7 s."""
@@ -84,6 +93,27 @@ class GatewaySession:
         rows, _ = self._run(statement, config, timeout)
         return rows
 
+    def query(self, statement: str, limit: int, timeout: float = STATEMENT_TIMEOUT) -> list[list[Any]]:
+        """Run a query and return its rows, at most one more than ``limit``; its job has ended when this returns.
+
+        Reading goes on over pages until Flink says that there is no more. Whatever ends the wait, the operation is
+        closed, which cancels a job that is still running; only a kill of this process leaves that to the session's end.
+
+        :raises GatewayFailed, SessionLost: as for :meth:`execute`. :raises WaitTimeout: no complete result in time.
+        """
+        deadline = time.monotonic() + timeout
+        operation = self._submit(statement, {})
+        try:
+            rows, _ = self._fetch(operation, deadline, limit, until_end=True)
+            return rows
+        except WaitTimeout as error:
+            raise WaitTimeout(
+                f"A query in the SQL Gateway {self._http.endpoint.url} had no complete result within {timeout:g} s, "
+                "and was cancelled; it needs more time, or free slots."
+            ) from error
+        finally:
+            self._close_operation(operation)
+
     def submit_insert(
         self, statement: str, config: Mapping[str, str] | None = None, timeout: float = STATEMENT_TIMEOUT
     ) -> str:
@@ -119,29 +149,56 @@ class GatewaySession:
         self, statement: str, config: Mapping[str, str] | None, timeout: float
     ) -> tuple[list[list[Any]], str | None]:
         deadline = time.monotonic() + timeout
-        body = {"statement": statement, "executionConfig": dict(config or {})}
+        operation = self._submit(statement, config or {})
+        try:
+            return self._fetch(operation, deadline, MAX_ROWS, until_end=False)
+        except WaitTimeout as error:
+            raise WaitTimeout(
+                f"A statement in the SQL Gateway {self._http.endpoint.url} had no complete result within "
+                f"{timeout:g} s and {MAX_ROWS} rows; whether it was carried out is unknown, look at Flink's list of "
+                "jobs."
+            ) from error
+
+    def _submit(self, statement: str, config: Mapping[str, str]) -> str:
+        body = {"statement": statement, "executionConfig": dict(config)}
         answer = self._send("POST", f"{self._path}/statements", body)
-        operation = f"{self._path}/operations/{answer.text('operationHandle')}"
+        return f"{self._path}/operations/{answer.text('operationHandle')}"
+
+    def _fetch(
+        self, operation: str, deadline: float, limit: int, *, until_end: bool
+    ) -> tuple[list[list[Any]], str | None]:
+        """Rows and the job's id; a DDL statement and an INSERT have all they say in one page, although Flink offers a
+        next one, while a query has its rows in several.
+        """
         rows: list[list[Any]] = []
         token, pause = 0, FIRST_PAUSE
-        while time.monotonic() < deadline and len(rows) <= MAX_ROWS:
+        while time.monotonic() < deadline:
             page = self._send("GET", f"{operation}/result/{token}?rowFormat=JSON", None)
             if page.text("resultType") == "NOT_READY":
                 time.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_PAUSE)
                 continue
-            rows.extend(_rows(page))
+            found = _rows(page)
+            rows.extend(found)
             job_id, following = page.optional_text("jobID"), page.optional_text("nextResultUri")
-            # A DDL statement and an INSERT have all they say in one page, although Flink offers a next one.
-            is_whole = job_id is not None or page.optional_text("resultKind") == "SUCCESS"
+            is_whole = not until_end and (job_id is not None or page.optional_text("resultKind") == "SUCCESS")
             if is_whole or following is None or page.text("resultType") == "EOS":
                 return rows, job_id
+            if len(rows) > limit:
+                if until_end:
+                    return rows[: limit + 1], job_id
+                break
             token = _token(following)
-        raise WaitTimeout(
-            f"A statement in the SQL Gateway {self._http.endpoint.url} had no complete result within {timeout:g} s "
-            "and "
-            f"{MAX_ROWS} rows; whether it was carried out is unknown, look at Flink's list of jobs."
-        )
+            if until_end and not found:
+                time.sleep(pause)
+                pause = min(pause * 1.5, LONGEST_PAUSE)
+        raise WaitTimeout("no complete result in time")
+
+    def _close_operation(self, operation: str) -> None:
+        try:
+            self._send("DELETE", f"{operation}/close", None)
+        except FlinkError as error:
+            log.debug("The operation could not be closed, which ends with the session: %s", error)
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Fields:
         try:

@@ -7,7 +7,7 @@ knows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table
+    from pyiceberg.table.snapshots import Snapshot
 
 _LISTED_FILES = 20
 
@@ -103,8 +104,8 @@ def read_offsets(table: Table, snapshot_id: int, partition_column: str, offset_c
     :raises RowsUnreadable: equality deletes, which PyIceberg cannot apply.
     :raises TooManyRanges: the offsets are too sparse to be held.
     """
+    require_whole_numbers(table, snapshot_id, (partition_column, offset_column))
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=(partition_column, offset_column))
-    _require_whole_numbers(table, scan, snapshot_id, (partition_column, offset_column))
     result = OffsetRows()
     columns = [partition_column, offset_column]
     for task in plan(table, scan, snapshot_id):
@@ -125,8 +126,8 @@ def read_files(
     :raises InvalidValue: a column is missing or neither int nor long.
     :raises TooManyRanges: the offsets are too sparse to be held.
     """
+    require_whole_numbers(table, snapshot_id, columns)
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
-    _require_whole_numbers(table, scan, snapshot_id, columns)
     result = OffsetRows(coverage)
     for file in files:
         result.files += 1
@@ -142,8 +143,7 @@ def plan(table: Table, scan: DataScan, snapshot_id: int) -> Iterator[FileScanTas
 
     :raises RowsUnreadable: equality deletes, which PyIceberg cannot apply.
     """
-    snapshot = table.snapshot_by_id(snapshot_id)
-    manifests = snapshot.manifests(table.io) if snapshot else []
+    manifests = _snapshot(table, snapshot_id).manifests(table.io)
     if any(manifest.content is ManifestContent.DELETES for manifest in manifests):
         yield from _plan_with_deletes(scan)
         return
@@ -209,16 +209,36 @@ def _problem(path: str, error: Exception) -> FileProblem:
     return FileProblem(path, f"{type(error).__name__}: {sentence}", is_damage=is_broken)
 
 
-def _require_whole_numbers(table: Table, scan: DataScan, snapshot_id: int, columns: tuple[str, str]) -> None:
-    snapshot = table.snapshot_by_id(snapshot_id)
-    schemas: Mapping[int, Any] = table.schemas()
-    schema = schemas.get(snapshot.schema_id) if snapshot and snapshot.schema_id is not None else None
-    types = {item.name: str(item.field_type) for item in (schema or table.schema()).fields}
+def require_whole_numbers(table: Table, snapshot_id: int, columns: Sequence[str]) -> None:
+    """Refuse columns that the snapshot's schema does not have as int or long.
+
+    :raises InvalidValue: that; the message lists what it has.
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
+    """
+    types = column_types(table, snapshot_id)
     for column in columns:
         if column not in types:
             known = ", ".join(sorted(types)[:20])
             raise InvalidValue(f"The table has no top-level column {column!r}; it has {known}.")
         if types[column] not in ("int", "long"):
             raise InvalidValue(
-                f"Column {column!r} is of type {types[column]}; Kafka's numbers need int or long."
+                f"Column {column!r} is of type {types[column]}; whole numbers need int or long."
             )
+
+
+def column_types(table: Table, snapshot_id: int) -> dict[str, str]:
+    """Iceberg's types of the snapshot's top-level columns.
+
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
+    """
+    snapshot = _snapshot(table, snapshot_id)
+    schemas: Mapping[int, Any] = table.schemas()
+    schema = schemas.get(snapshot.schema_id) if snapshot.schema_id is not None else None
+    return {item.name: str(item.field_type) for item in (schema or table.schema()).fields}
+
+
+def _snapshot(table: Table, snapshot_id: int) -> Snapshot:
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        raise RowsUnreadable(f"Snapshot {snapshot_id} has been expired since the check began; run it again.")
+    return snapshot

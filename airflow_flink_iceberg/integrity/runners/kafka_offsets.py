@@ -1,7 +1,8 @@
 """Is every Kafka offset in the table exactly once? Answered by the rows themselves, so a loss and a doubling of equal
 size do not cancel, which counts and bounds cannot say.
 
-Tier ``rows``: two columns of every live file are read, one file at a time.
+Tier ``rows``: two columns of every live file are read, one file at a time. Tier ``engine``: one statement over the same
+snapshot, with the same numbers. ``integrity/plan.py`` chooses.
 """
 
 from __future__ import annotations
@@ -10,14 +11,30 @@ from collections.abc import Iterator
 
 from airflow_flink_iceberg.checks import KafkaOffsets
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, RowsUnreadable, read_offsets
+from airflow_flink_iceberg.integrity.engines.arrow import (
+    OffsetRows,
+    RowsUnreadable,
+    read_offsets,
+    require_whole_numbers,
+)
 from airflow_flink_iceberg.integrity.engines.coverage import (
     OffsetRange,
     OffsetSummary,
     PartitionOffsets,
     TooManyRanges,
 )
+from airflow_flink_iceberg.integrity.engines.offsets_sql import ask_offsets
+from airflow_flink_iceberg.integrity.engines.sql import EngineFailed
 from airflow_flink_iceberg.integrity.partly import run_partly
+from airflow_flink_iceberg.integrity.plan import (
+    NoPlan,
+    Plan,
+    choose,
+    gone,
+    measure,
+    open_engine,
+    require_rows,
+)
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets
@@ -34,26 +51,44 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
         return _no_rows(check, expected, columns)
     if check.max_files is not None:
         return run_partly(check, context, check.max_files)
+    tier = "rows"
     try:
-        rows = read_offsets(
-            context.access.load(), context.head_snapshot_id, check.partition_column, check.offset_column
-        )
-        summary = rows.coverage.summary(
-            first_offset=check.first_offset, end_offsets=check.end_offsets, cap=LISTED
-        )
-    except (InvalidValue, RowsUnreadable, TooManyRanges) as error:
-        return Answer(
-            Outcome.UNKNOWN, f"No row was proven: {error}", expected, "not readable", "rows", columns
-        )
+        plan = choose(check.name, check.tier, check.engine, measure(context))
+        tier = plan.tier
+        rows, summary = _read(check, context, plan)
+    except (InvalidValue, RowsUnreadable, TooManyRanges, NoPlan, EngineFailed, LookupError) as error:
+        return Answer(Outcome.UNKNOWN, f"No row was proven: {error}", expected, "not readable", tier, columns)
     if not rows.rows and not rows.problem_files:
-        return _no_rows(check, expected, columns)
+        return _no_rows(check, expected, columns, plan)
     notes = sorted(_notes(check, context, rows, summary), key=lambda note: note[0].rank)
     outcome = worst([Outcome.PASS, *(note[0] for note in notes)])
     says = _says(summary)
-    text = ". ".join([says, *(note[1] for note in notes)]) + "."
-    return Answer(
-        outcome, text, expected, notes[0][1] if notes else says, "rows", columns, _evidence(rows, summary)
+    text = ". ".join([says, *(note[1] for note in notes), plan.text]) + "."
+    evidence = {**_evidence(rows, summary), "plan": plan.text}
+    return Answer(outcome, text, expected, notes[0][1] if notes else says, tier, columns, evidence)
+
+
+def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[OffsetRows, OffsetSummary]:
+    columns = (check.partition_column, check.offset_column)
+    if plan.engine is None:
+        rows = read_offsets(context.access.load(), context.head_snapshot_id or 0, *columns)
+        summary = rows.coverage.summary(
+            first_offset=check.first_offset, end_offsets=check.end_offsets, cap=LISTED
+        )
+        return rows, summary
+    engine, pinned = open_engine(plan.engine, context)
+    require_whole_numbers(context.access.load(), pinned.snapshot_id, columns)
+    rows, summary = ask_offsets(
+        engine,
+        pinned,
+        columns,
+        first_offset=check.first_offset,
+        end_offsets=check.end_offsets,
+        cap=LISTED,
     )
+    require_rows(engine.name, plan.size, rows.rows)
+    rows.files = plan.size.files or 0
+    return rows, summary
 
 
 def _expected(check: KafkaOffsets) -> str:
@@ -64,15 +99,16 @@ def _expected(check: KafkaOffsets) -> str:
     return f"{start} up to the topic's end ({ends})"
 
 
-def _no_rows(check: KafkaOffsets, expected: str, columns: str) -> Answer:
+def _no_rows(check: KafkaOffsets, expected: str, columns: str, plan: Plan | None = None) -> Answer:
+    tier = plan.tier if plan else "rows"
     if check.end_offsets is not None and not any(check.end_offsets.values()):
-        return Answer(Outcome.PASS, "No rows, as in the topic.", expected, "no rows", "rows", columns)
+        return Answer(Outcome.PASS, "No rows, as in the topic.", expected, "no rows", tier, columns)
     if check.end_offsets:
         count = sum(check.end_offsets.values()) - (check.first_offset or 0) * len(check.end_offsets)
         outcome = Outcome.FAIL if check.offsets is Offsets.DENSE else Outcome.UNKNOWN
         text = f"No rows, while the topic has {max(count, 0):,} offsets."
-        return Answer(outcome, text, expected, "no rows", "rows", columns)
-    return Answer(Outcome.UNKNOWN, "No rows: nothing was proven.", expected, "no rows", "rows", columns)
+        return Answer(outcome, text, expected, "no rows", tier, columns)
+    return Answer(Outcome.UNKNOWN, "No rows: nothing was proven.", expected, "no rows", tier, columns)
 
 
 def _notes(
@@ -85,7 +121,7 @@ def _notes(
         yield Outcome.FAIL, f"{counted(summary.doubled, 'row')} too many, in {where}"
     if summary.missing:
         yield _missing(check, context, summary)
-    yield from _unreadable(rows)
+    yield from _unreadable(rows, context)
     if summary.beyond:
         found = f"{summary.beyond:,} offsets lie at or above the topic's end"
         yield (
@@ -104,12 +140,31 @@ def _missing(check: KafkaOffsets, context: CheckContext, summary: OffsetSummary)
         declared = Offsets(context.sink.offsets)
     if declared is Offsets.DENSE:
         return Outcome.FAIL, f"{found}; the offsets are declared dense, so these rows are lost"
+    if declared is Offsets.SPARSE and not _at_edges(check, summary):
+        return (
+            Outcome.WARN,
+            f"{found}, which is legal as declared (sparse), so a loss among them cannot be seen",
+        )
     legal = "they may be legal (transactions, compaction, a filter, a topic whose start has expired)"
     return Outcome.UNKNOWN, f'{found}; {legal}: declare offsets="dense", or first_offset, if they are not'
 
 
-def _unreadable(rows: OffsetRows) -> Iterator[_Note]:
-    if rows.problem_files:
+def _at_edges(check: KafkaOffsets, summary: OffsetSummary) -> bool:
+    """Whether a partition starts late or ends early, which no declared hole explains."""
+    ends = check.end_offsets or {}
+    return any(
+        part.first is None
+        or part.first > (part.first if check.first_offset is None else check.first_offset)
+        or (part.next or 0) < ends.get(part.partition, 0)
+        for part in summary.partitions
+    )
+
+
+def _unreadable(rows: OffsetRows, context: CheckContext) -> Iterator[_Note]:
+    expired = gone(context) if rows.problem_files else None
+    if expired:
+        yield Outcome.UNKNOWN, f"{rows.problem_files:,} data files are not there any more: {expired}"
+    elif rows.problem_files:
         first = rows.problems[0]
         found = f"{rows.problem_files:,} of {counted(rows.files, 'data file')} could not be read in full"
         outcome = Outcome.FAIL if rows.has_damage else Outcome.UNKNOWN

@@ -57,9 +57,20 @@ def test_a_hole_fails_when_dense_and_is_unknown_otherwise(lake: Lake) -> None:
     assert unknown.outcome is Outcome.UNKNOWN
     assert unknown.evidence["gaps"]["first"] == [{"partition": 0, "first": 5, "last": 7, "times": 0}]
     assert check(lake.context(), offsets="dense").outcome is Outcome.FAIL
-    assert check(lake.context(), offsets="sparse").outcome is Outcome.UNKNOWN
     declared = TableSink("shop.orders", offsets="dense")
     assert check(lake.context(sink=declared)).outcome is Outcome.FAIL
+
+
+def test_declared_holes_warn_and_excuse_neither_a_doubling_nor_a_missing_end(lake: Lake) -> None:
+    lake.commit("A:1", lake.rows(5, 0, 0))
+    lake.commit("B:2", lake.rows(5, 0, 8))
+    legal = check(lake.context(), offsets="sparse", end_offsets={0: 13})
+    assert (legal.outcome, legal.evidence["missing"]) == (Outcome.WARN, 3)
+    assert "legal as declared" in (legal.description or "")
+    assert check(lake.context(), offsets="sparse", end_offsets={0: 14}).outcome is Outcome.UNKNOWN
+    assert check(lake.context(), offsets="sparse", end_offsets={0: 13, 1: 1}).outcome is Outcome.UNKNOWN
+    lake.commit("B:3", lake.rows(1, 0, 12))
+    assert check(lake.context(), offsets="sparse").outcome is Outcome.FAIL
 
 
 def test_a_table_that_ends_before_the_topic_is_not_complete(lake: Lake) -> None:

@@ -19,6 +19,9 @@ ALL = [
     checks.duplicate_files(severity="info"),
     kafka_offsets("p", "o", offsets="dense", first_offset=None, end_offsets={1: 3, 0: 100}),
     kafka_offsets("p", "o", max_files=10),
+    kafka_offsets(
+        "p", "o", engine=checks.Engine("trino_lake", catalog="lake", dialect="trino"), tier="engine"
+    ),
     checks.state_matches_table("p", "o", rows="one_to_one", offsets="dense", settle="rows"),
     checks.lineage(other_writers=["b" * 32]),
     checks.single_writer(other_writers=["b" * 32]),
@@ -82,6 +85,12 @@ def test_text_form() -> None:
         ("kafka_offsets:partition_column=p,offset_column=o,end_offsets=100", "partition:end"),
         ("duplicate_files:severity=fatal", "error, warn, info"),
         ("default:severity=warn", "takes no arguments"),
+        ("kafka_offsets:partition_column=p,offset_column=o,tier=engine", "needs engine="),
+        ("kafka_offsets:partition_column=p,offset_column=o,tier=4", "auto, rows, engine"),
+        (
+            "kafka_offsets:partition_column=p,offset_column=o,engine=duckdb,tier=engine,max_files=1",
+            "max_files",
+        ),
     ],
 )
 def test_what_is_typed_wrong_is_refused_with_what_is_known(text: str, says: str) -> None:
@@ -98,6 +107,18 @@ def test_wrong_arguments_are_refused() -> None:
         check_from_dict({"kind": "commit"})
     with pytest.raises(InvalidValue, match="whole number"):
         kafka_offsets("p", "o", end_offsets={0: True})
+
+
+def test_an_engine_is_named_or_described() -> None:
+    named = kafka_offsets("p", "o", engine="duckdb")
+    assert named.engine == checks.Engine("duckdb")
+    assert kafka_offsets("p", "o", engine={"name": "duckdb"}) == named
+    assert parse("kafka_offsets:partition_column=p,offset_column=o,engine=duckdb") == (named,)
+    for wrong in ({"timeout": 0}, {"timeout": float("inf")}, {"dialect": "oracle"}, {"prepare": "SET x = 1"}):
+        with pytest.raises(InvalidValue, match=r"engine (timeout|dialect|prepare)"):
+            checks.Engine("flink", **wrong)
+    with pytest.raises(InvalidValue, match="template found nothing"):
+        kafka_offsets("p", "o", engine="None")
 
 
 def test_params_are_what_differs_from_the_defaults() -> None:

@@ -36,6 +36,7 @@ from airflow_flink_iceberg.integrity.plan import (
     require_rows,
 )
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
+from airflow_flink_iceberg.integrity.since_rows import run_since
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets
 from airflow_flink_iceberg.model.result import Outcome, worst
@@ -51,6 +52,8 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
         return _no_rows(check, expected, columns)
     if check.max_files is not None:
         return run_partly(check, context, check.max_files)
+    if (since := run_since(check, context)) is not None:
+        return since
     tier = "rows"
     try:
         plan = choose(check.name, check.tier, check.engine, measure(context))

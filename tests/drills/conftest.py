@@ -1,4 +1,4 @@
-"""Stacks for the long tests: an older Flink, started only when a drill asks for it."""
+"""Stacks for the long tests, started only when a drill asks for one, and the table of worlds that they leave."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ import pytest
 
 from playground.stack import Stack
 from playground.versions import select
+from tests.drills import worlds
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The default Flink."""
+    directory: Path = tmp_path_factory.mktemp("drill-stack")
+    with Stack(directory, checkpoint_interval=1.0, slots=24) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +26,14 @@ def old_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory: Path = tmp_path_factory.mktemp("old-stack")
     with Stack(directory, versions=select("1.20.5"), checkpoint_interval=1.0, slots=24) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def rows(request: pytest.FixtureRequest) -> Iterator[list[worlds.Row]]:
+    """What was played; at the end it is printed and written as JSON."""
+    played: list[worlds.Row] = []
+    yield played
+    worlds.write(played)
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line("")
+    reporter.write_line(worlds.as_table(played))

@@ -35,7 +35,8 @@ def main(spec_path: str) -> None:
         open_state_files(roots, {}),
         roots,
     )
-    done = restart(systems, Steps(JsonFileStore(spec["store"])), RestartOptions())
+    steps = Steps(JsonFileStore(spec["store"]), epoch=spec.get("epoch", 0))
+    done = restart(systems, steps, RestartOptions())
     print(json.dumps(done.to_dict()))
 
 

@@ -183,7 +183,7 @@ def running_job(
     try:
         yield rig
     finally:
-        producer.stop()
+        rig.producer.stop()
         client = rig.client()
         for running in rig.running():
             client.cancel(running)

@@ -57,19 +57,52 @@ class RuleTable(Directive):
         return [_table(("rule", "severity", "reason"), (20, 10, 70), rows)]
 
 
+class LedgerTable(Directive):
+    """The columns of the ledger, as the table itself describes them."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the columns."""
+        from airflow_flink_iceberg.iceberg.ledger_table import _COLUMNS
+
+        rows = [
+            [_code(name), _text(_type_of(kind)), _text(_described(kind, comment))]
+            for name, (kind, comment) in _COLUMNS.items()
+        ]
+        return [_table(("column", "type", "meaning"), (20, 20, 60), rows)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, and the check that nothing is left out."""
     app.add_directive("step-table", StepTable)
     app.add_directive("rule-table", RuleTable)
+    app.add_directive("ledger-table", LedgerTable)
     app.connect("env-check-consistency", _complete)
     return {"parallel_read_safe": True}
 
 
+def _type_of(kind: Any) -> str:
+    if isinstance(kind, dict):
+        return "list of struct"
+    return f"list of {kind[0]}" if isinstance(kind, list) else str(kind)
+
+
+def _described(kind: Any, comment: str) -> str:
+    if not isinstance(kind, dict):
+        return comment
+    fields = (
+        f"{name} ({_type_of(each)}{f': {text}' if text else ''})" for name, (each, text) in kind.items()
+    )
+    return f"{comment + ': ' if comment else ''}{'; '.join(fields)}"
+
+
 def _complete(_app: Sphinx, env: BuildEnvironment) -> None:
-    """Every operator, sensor and deployment has its how-to, every check its row, every command its section."""
+    """Every operator, sensor and deployment has its how-to, every check, cause and action its row, every
+    command its section."""
     from airflow_flink_iceberg import operators, sensors
     from airflow_flink_iceberg.checks import CHECK_TYPES
     from airflow_flink_iceberg.cli.main import _COMMANDS
+    from airflow_flink_iceberg.model.decision import Cause
+    from airflow_flink_iceberg.model.ledger import LedgerAction
 
     how_tos = _labels(env)
     wanted = [f"howto/operator:{name}" for name in operators.__all__]
@@ -81,6 +114,8 @@ def _complete(_app: Sphinx, env: BuildEnvironment) -> None:
         if label.lower() not in how_tos:
             _log.warning("there is no how-to %s", label)
     _mentions(env, "checks", (f"{name}(" for name in CHECK_TYPES))
+    _mentions(env, "refusals", (f"`{cause}`" for cause in Cause))
+    _mentions(env, "ledger", (f"`{action}`" for action in LedgerAction))
     _mentions(env, "cli", (f"flink-iceberg {name}" for name in _COMMANDS))
 
 

@@ -52,7 +52,10 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [_modules("triggers", "stop", "savepoint", "commit", "job", "checkpoint")],
         "hooks": [_modules("hooks", "flink")],
         "connection-types": [_flink_connection()],
-        "extra-links": ["airflow_flink_iceberg.links.FlinkJobLink"],
+        "extra-links": [
+            f"airflow_flink_iceberg.links.{name}"
+            for name in ("FlinkJobLink", "FlinkCheckpointsLink", "FlinkExceptionsLink", "ReportLink")
+        ],
     }
 
 

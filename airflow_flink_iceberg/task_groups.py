@@ -33,6 +33,8 @@ def safe_restart(
     preflight: Mapping[str, Any] | None = None,
     on_unknown: str = "fail",
     report_path: str | None = None,
+    report_url: str | None = None,
+    verified_asset: Any = None,
     default_args: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> TaskGroup:
@@ -52,7 +54,9 @@ def safe_restart(
     :param checks: As for :class:`IcebergIntegrityCheckOperator`.
     :param preflight: More arguments of :class:`FlinkPreflightOperator`.
     :param on_unknown: ``fail`` or ``warn``: what an unanswered check does.
-    :param report_path: As for :class:`IcebergIntegrityCheckOperator`; written by ``report``.
+    :param report_path: As for :class:`IcebergIntegrityCheckOperator`; written by ``report``, also after a failure.
+    :param report_url: Where browsers find what ``report_path`` writes; ``report`` then links to the page.
+    :param verified_asset: As for :class:`IcebergIntegrityCheckOperator`; ``verify`` emits its event.
     :param options: ``target_directory``, ``format_type``, ``pin``, ``pin_days``, ``allow_non_restored_state``,
         ``accept_verdicts``, ``reason``, ``ledger`` and ``timeout`` of :class:`FlinkRestartJobOperator`, and
         ``deferrable`` for the waits. ``poll_interval`` is not among them: the downtime depends on it, so each task has
@@ -78,19 +82,25 @@ def safe_restart(
             task_id="settle", job=job, since=done.output, **{"poll_interval": 2.0, **waiting}
         )
         verify = IcebergIntegrityCheckOperator(
-            task_id="verify", job=job, since=done.output, checks=checks, on_unknown=on_unknown
+            task_id="verify",
+            job=job,
+            since=done.output,
+            checks=checks,
+            on_unknown=on_unknown,
+            verified_asset=verified_asset,
         )
-        done >> settle >> verify >> _report(group, done, verify, report_path)
+        where = {"report_path": report_path, "report_url": report_url}
+        done >> settle >> verify >> _report(group, done, verify, where)
     return group
 
 
-def _report(group: TaskGroup, done: Any, verify: Any, report_path: str | None) -> BaseOperator:
+def _report(group: TaskGroup, done: Any, verify: Any, where: Mapping[str, str | None]) -> BaseOperator:
     return SafeRestartReportOperator(
         task_id="report",
         group=str(group.group_id),
         restart=done.output,
         checks=verify.output,
-        report_path=report_path,
+        **where,
         trigger_rule=TriggerRule.ALL_DONE,
     )
 

@@ -56,8 +56,8 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         gap becomes a warning, and a baseline that says so in every later report. For a job with one sink.
     :param ledger: An Iceberg table that gets one row per check of the job and one per baseline that was kept.
     :param on_unknown: ``fail`` or ``warn``: what an unanswered check of severity error does to the task.
-    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. A report that cannot
-        be written is a warning: what was found counts more.
+    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. A report that
+        cannot be written is a warning: what was found counts more.
     :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
     :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart and every check answered
         without a failure; see :func:`~airflow_flink_iceberg.operators.verified.emit_verified` for its ``extra``.
@@ -118,9 +118,14 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
                 )
             report = _merged(reports)
         self.log.info("Integrity of %s\n%s", report.table, text_report(report, given.restart))
-        self._write(report, given.restart)
+        self.check_results = list(report.results)
+        self._publish(context, report, given.restart)
         self._record(context, systems, report, given.restart, kept)
         self._fail_once(context, report)
+        if self.verified_asset is not None and emit_verified(
+            context, self.verified_asset, given.restart, reports
+        ):
+            self.log.info("The restart is verified: an asset event tells of it.")
         return report.to_dict()
 
     def _open_tables(self) -> Systems:

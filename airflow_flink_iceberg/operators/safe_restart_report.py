@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_flink_iceberg.links import REPORT_LINK
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.result import CheckReport
 from airflow_flink_iceberg.operators.base import as_task_failure
-from airflow_flink_iceberg.operators.integrity import write_object
+from airflow_flink_iceberg.operators.reporting import check_report_arguments, publish_report
 from airflow_flink_iceberg.templating import value_argument
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class SafeRestartReportOperator(BaseOperator):
     :param group: Id of the task group whose tasks are looked at.
     :param restart: What the restart or start returned; ``None``: nothing.
     :param checks: What the verification returned; ``None``: nothing.
-    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows.
+    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. Written also where
+        something failed; a store that refuses fails this task, and a retry writes again.
+    :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
     """
 
-    template_fields: Sequence[str] = ("restart", "checks", "report_path")
-    operator_extra_links: Collection[BaseOperatorLink] = ()
+    template_fields: Sequence[str] = ("restart", "checks", "report_path", "report_url")
+    operator_extra_links: Collection[BaseOperatorLink] = (REPORT_LINK,)
     ui_color = "#e8f4fb"
 
     def __init__(
@@ -43,6 +46,7 @@ class SafeRestartReportOperator(BaseOperator):
         restart: Any = None,
         checks: Any = None,
         report_path: str | None = None,
+        report_url: str | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("multiple_outputs", True)
@@ -51,14 +55,16 @@ class SafeRestartReportOperator(BaseOperator):
         self.restart = restart
         self.checks = checks
         self.report_path = report_path
+        self.report_url = report_url
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Report, and fail once."""
         with as_task_failure():
+            check_report_arguments(self.report_path, self.report_url)
             restart = None if self.restart is None else value_argument("restart", self.restart, Restart)
             checks = None if self.checks is None else value_argument("checks", self.checks, CheckReport)
         bad = sorted(name for name, state in self._states(context).items() if state in _BAD)
-        summary = _summary(restart, checks, bad, self._write(checks, restart))
+        summary = _summary(restart, checks, bad, self._write(context, checks, restart, bad))
         self.log.info("%s", _sentence(summary))
         if bad:
             # A failed task returns nothing, and then the summary is wanted most.
@@ -76,13 +82,19 @@ class SafeRestartReportOperator(BaseOperator):
         states = found.get(ti.run_id, {})
         return {name: str(state) for name, state in states.items() if not name.startswith(ti.task_id)}
 
-    def _write(self, checks: CheckReport | None, restart: Restart | None) -> list[str]:
-        if not self.report_path or checks is None:
+    def _write(
+        self, context: Context, checks: CheckReport | None, restart: Restart | None, bad: Sequence[str]
+    ) -> list[str]:
+        if not self.report_path:
             return []
-        from airflow_flink_iceberg.integrity.report.content import Report
-        from airflow_flink_iceberg.integrity.report.write import write_report
-
-        return list(write_report(Report(checks, restart), self.report_path, write=write_object))
+        return publish_report(
+            context,
+            checks,
+            restart,
+            report_path=self.report_path,
+            report_url=self.report_url,
+            failed_tasks=tuple(bad),
+        )
 
 
 def _summary(

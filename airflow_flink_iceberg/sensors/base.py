@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, conf
 
-from airflow_flink_iceberg.links import FlinkJobLink
+from airflow_flink_iceberg.links import JOB_LINKS
 from airflow_flink_iceberg.model.errors import WaitTimeout
 from airflow_flink_iceberg.operators.base import MIN_HOLD, as_task_failure, require_seconds
 from airflow_flink_iceberg.templating import job_argument, rendered_job
@@ -51,7 +51,7 @@ class FlinkSensor(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("job",)
-    operator_extra_links: Collection[BaseOperatorLink] = (FlinkJobLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = JOB_LINKS
     ui_color = "#e8f4fb"
 
     def __init__(

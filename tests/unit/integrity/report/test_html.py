@@ -65,11 +65,13 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("times", [1, 400])
 def test_nothing_of_others_gets_out_of_its_place(times: int) -> None:
-    events = [TimelineEvent(HOSTILE * times, 1_764_065_000_100 + n, clock=HOSTILE) for n in range(80)]
+    events = [
+        TimelineEvent('"><script>' + HOSTILE * times, 1_764_065_000_100 + n, HOSTILE) for n in range(80)
+    ]
     text = html_report(
         Report(
             hostile_checks(times), restart(*events), (HOSTILE,) * 9, {HOSTILE * times: HOSTILE * times},
-            {HOSTILE: "https://ok.example.com/\"><script>", "b": "javascript:alert(1)", "c": "https://u:p@host/",
+            {HOSTILE: "https://ok.example.com/\"><script>", "b": "javascript://host/%0aalert(1)", "c": "https://u:p@host/",
              "d": "data:text/html,x", "e": "https://["},
         )
     )  # fmt: skip

@@ -1,0 +1,127 @@
+"""The asset event of a verified restart, as rows in Airflow's database: one for a proof, none for anything less."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from airflow_flink_iceberg.model import FlinkJob, Restart, TableSink
+from tests.integration.fakes.flink import FakeFlink, FakeJob
+from tests.integration.integrity.lake import Lake, job_id
+from tests.support.airflow_side import run_dag
+
+SINK = TableSink("shop.orders", rows="one_to_one", offsets="dense")
+JOB = FlinkJob("orders", sinks=[SINK])
+URI = "iceberg://shop/orders"
+_NUMBERS = itertools.count(1)
+VERIFY = """
+IcebergIntegrityCheckOperator(
+    task_id="verify", job=JOBS[0], since={since!r}, verified_asset="iceberg://shop/orders",
+    checks=[{{"kind": "kafka_offsets", "partition_column": {column!r}, "offset_column": "koff"}}], {more}
+)
+"""
+Verify = Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def restart(flink: FakeFlink, lake: Lake) -> Restart:
+    """Run B goes on where run A was stopped at checkpoint 4, and has committed."""
+    made: Restart = lake.restart("A:4", "B", snapshot_id=lake.commit("A:4"))
+    job: FakeJob = flink.add_job("orders", job_id=job_id("B"))
+    job.add_checkpoint()
+    lake.commit("B:5")
+    return made
+
+
+@pytest.fixture
+def verify(airflow_db: Path) -> Verify:
+    """Run the operator as a DAG of its own; returns its task and the events that it left."""
+
+    def run(since: Any, column: str = "kpart", more: str = "") -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        dag_id = f"verified_{next(_NUMBERS)}"
+        given = since.to_dict() if isinstance(since, Restart) else since
+        body = VERIFY.format(since=json.dumps(given) if given else None, column=column, more=more)
+        found = run_dag(airflow_db / "dags", dag_id, body, JOB)
+        return found["verify"], events_of(dag_id)
+
+    return run
+
+
+def events_of(dag_id: str) -> list[dict[str, Any]]:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        rows = session.scalars(select(AssetEvent).where(AssetEvent.source_dag_id == dag_id)).all()
+        return [{"uri": row.asset.uri, "task": row.source_task_id, **row.extra} for row in rows]
+
+
+def test_a_verified_restart_leaves_one_event_with_where_to_find_it(
+    verify: Verify, restart: Restart, lake: Lake
+) -> None:
+    task, events = verify(restart)
+    assert task["state"] == "success"
+    (event,) = events
+    assert event == {
+        "uri": URI,
+        "task": "verify",
+        "kind": "verified_restart",
+        "version": 1,
+        "outcome": "pass",
+        "snapshot_id": lake.head(),
+        "tables": [{"table": "shop.orders", "branch": "main", "snapshot_id": lake.head()}],
+        "savepoint": restart.savepoint.path,
+        "checkpoint_id": 4,
+        "old_job_id": job_id("A"),
+        "job_id": job_id("B"),
+        "downtime_seconds": restart.downtime_seconds,
+        "checks": ["kafka_offsets"],
+    }
+
+
+def test_a_restart_that_doubled_rows_leaves_none(verify: Verify, restart: Restart, lake: Lake) -> None:
+    lake.commit("B:6", lake.rows(3, start=0))
+    task, events = verify(restart)
+    assert (task["state"], events) == ("failed", [])
+
+
+def test_an_answer_that_is_missing_leaves_none_although_the_task_succeeds(
+    verify: Verify, restart: Restart
+) -> None:
+    """An asset among the outlets would get an event here: Airflow emits one for every success."""
+    task, events = verify(restart, column="no_such_column", more='on_unknown="warn"')
+    assert (task["state"], task["returned"]["outcome"], events) == ("success", "unknown", [])
+
+
+def test_checks_without_a_restart_leave_none(verify: Verify, restart: Restart) -> None:
+    task, events = verify(None)
+    assert (task["state"], task["returned"]["outcome"], events) == ("success", "pass", [])
+
+
+def test_mapped_tasks_emit_each_for_itself(airflow_db: Path, restart: Restart) -> None:
+    dag_id = f"verified_{next(_NUMBERS)}"
+    body = f"""
+IcebergIntegrityCheckOperator.partial(
+    task_id="verify", since={json.dumps(restart.to_dict())!r}, verified_asset="iceberg://shop/orders",
+    checks=[kafka_offsets("kpart", "koff")],
+).expand(job=[JOBS[0], JOBS[1]])
+"""
+    gone = FlinkJob("orders", sinks=[TableSink("shop.gone")])
+    found = run_dag(airflow_db / "dags", dag_id, body, JOB, gone)
+    assert (found["verify[0]"]["state"], found["verify[1]"]["state"]) == ("success", "failed")
+    assert [event["job_id"] for event in events_of(dag_id)] == [job_id("B")]
+
+
+@pytest.mark.parametrize("asset", ["orders", "", 7])
+def test_what_is_no_asset_is_refused_when_the_dag_is_read(asset: Any) -> None:
+    from airflow_flink_iceberg.model.errors import InvalidValue
+    from airflow_flink_iceberg.operators import IcebergIntegrityCheckOperator
+
+    with pytest.raises(InvalidValue, match="verified_asset has to be an Asset or its URI"):
+        IcebergIntegrityCheckOperator(task_id="verify", job=JOB, verified_asset=asset)

@@ -37,7 +37,8 @@ def facts_of_running(systems: Systems, view: JobView) -> Facts:
         )
         state = read_state(systems, savepoint, own_stop=True)
     cluster = gather_cluster(systems, view.job_id)
-    facts = Facts(state, sinks, cluster, lineage, before_stop=True)
+    program = systems.deployment.sink_program()
+    facts = Facts(state, sinks, cluster, lineage, before_stop=True, program=program)
     return link_unknown_writers(systems, facts)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
@@ -114,6 +115,7 @@ class Facts:
 
     :param state: ``None``: a start without state.
     :param new_job_id: ``None`` before it is chosen (the look before a stop).
+    :param program: what is known of the sinks that the start makes.
     """
 
     state: State | None
@@ -123,6 +125,7 @@ class Facts:
     new_job_id: str | None = None
     allow_non_restored_state: bool = False
     before_stop: bool = False
+    program: SinkProgram = SinkProgram.UNKNOWN
 
     @property
     def tree(self) -> frozenset[str]:

@@ -94,7 +94,8 @@ def _before(systems: Systems, steps: Steps, options: RestartOptions) -> tuple[Fa
         return facts_of_requested(systems, request.job_id, _looked(steps)), request
     view = systems.deployment.look()
     stopping.check_stoppable(view, systems.client.checkpoints(view.job_id))
-    facts = facts_of_running(systems, view)
+    allowed = options.start.allow_non_restored_state
+    facts = replace(facts_of_running(systems, view), allow_non_restored_state=allowed)
     refuse_early(facts, options.start.accept)
     check_slots(systems, view)
     systems.deployment.prepare()

@@ -100,6 +100,7 @@ def plan_start(systems: Systems, steps: Steps, facts: Facts, options: StartOptio
         new_job_id=job_id,
         lineage=facts.lineage.with_links(earlier),
         allow_non_restored_state=options.allow_non_restored_state,
+        program=systems.deployment.sink_program(),
     )
     decision = replace(decide(facts, _file_exists(systems)), accepted=options.accept, reason=options.reason)
     return Start(_request(facts, job_id, options.allow_non_restored_state), attempt, decision, facts)

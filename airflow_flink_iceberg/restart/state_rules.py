@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import operator_id, sink_operator_ids, sink_uids
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
@@ -13,11 +14,32 @@ from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.position import Unclear, belongs, pending_entries
 from airflow_flink_iceberg.restart.state import Entry, State
 
+_AGGREGATOR = ": Sink pre-commit aggregator: "
+_OLD_UID_OF_A_JAR = (
+    "Give the sink its old uid back; if the program is a Table API one with FlinkSink, which ignores its uid, leave "
+    "sink_uid out."
+)
+
 
 def unmatched(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
-    """A strict restore is refused by Flink when the state's sink has another uid than the job's."""
+    """A strict restore is refused by Flink when the state's sink has another uid, or is of another class, than the
+    job's.
+    """
     state = facts.state
-    if state is None or not sink.sink.sink_uid or facts.allow_non_restored_state:
+    if state is None or facts.allow_non_restored_state:
+        return
+    if change := _other_class(facts, state):
+        yield Finding(
+            Verdict.WOULD_FAIL,
+            Cause.STATE_UNMATCHED,
+            f"The state belongs to {change[0]}, and the script makes {change[1]}, which has other operators: Flink "
+            "refuses the restore.",
+            evidence={"state": change[0], "script": change[1]},
+            next_step="Set table.exec.iceberg.use-v2-sink back; to change the class, start once from a savepoint with "
+            "nothing pending and allow_non_restored_state.",
+        )
+        return
+    if not sink.sink.sink_uid:
         return
     uids = {uid for uid in state.operator_uids if _is_sink_uid(uid)}
     found = _by_uid(facts, sink, uids) if uids else _by_id(facts, sink, state)
@@ -28,14 +50,17 @@ def unmatched(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
             f"The state belongs to the sink {found[0]!r}, and the job declares sink_uid "
             f"{sink.sink.sink_uid!r}: Flink refuses the restore.",
             evidence={"state_sinks": found[:5]},
-            next_step="Give the sink its old uid back.",
+            next_step=_OLD_UID_OF_A_JAR
+            if facts.program is SinkProgram.JAR
+            else "Give the sink its old uid back.",
         )
 
 
 def dropped(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     """With ``allow_non_restored_state`` Flink drops without a word what waits for a sink that the new job lacks."""
     state = facts.state
-    if state is None or not facts.allow_non_restored_state:
+    # Before a stop nothing waits that the stop will not commit.
+    if state is None or facts.before_stop or not facts.allow_non_restored_state:
         return
     if not state.readable and state.savepoint.commit is not CommitState.DONE:
         yield Finding(
@@ -48,7 +73,7 @@ def dropped(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     waiting = [
         entry
         for entry in pending_entries(facts, sink, sink.head_id, retained=True)
-        if not _is_proven(sink, entry)
+        if not _is_proven(facts, sink, entry)
     ]
     rows = sum(entry.rows for entry in waiting)
     if rows:
@@ -92,12 +117,15 @@ def drained(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     """After a drain a v1 sink takes every later checkpoint for committed (apache/iceberg#2033)."""
     if facts.state is None:
         return
-    if any(": Sink pre-commit aggregator: " in uid for uid in facts.state.operator_uids):
-        return
-    # Inside the downtime, and for an operator id that never committed the search would walk the whole history.
-    if not sink.metadata.mentions(str(END_OF_INPUT)):
+    if any(_AGGREGATOR in uid for uid in facts.state.operator_uids):
         return
     job = facts.state.savepoint.job_id
+    # Inside the downtime, and for an operator id that never committed the search would walk the whole history. Nothing
+    # of a run comes after its end of input, so the newest commit of any operator of it tells.
+    if not sink.metadata.mentions(job) or (
+        not sink.shared and sink.history.committed(job, None, sink.head_id) != END_OF_INPUT
+    ):
+        return
     operators = sink.operator_ids or {None}
     if not any(sink.history.committed(job, operator, sink.head_id) == END_OF_INPUT for operator in operators):
         return
@@ -163,27 +191,40 @@ def _by_uid(facts: Facts, sink: SinkFacts, found: set[str]) -> list[str]:
 def _by_id(facts: Facts, sink: SinkFacts, state: State) -> list[str]:
     """The same where the bytes hold no uids: before Flink 2.0.
 
-    A v1 sink through SQL ignores ``uid-suffix``: an id that its run has stamped is as good as the declared one.
+    A v1 sink through SQL ignores ``uid-suffix``: an id that its run has stamped is as good as the declared one. Of a
+    jar it is not: there the uid is what the program sets.
     """
     ours = sink_operator_ids(sink.sink.sink_uid or "")
     if ours & (state.operator_ids | state.v1_operators | state.v2_operators):
         return []
     declared = {each for sink in facts.sinks for each in sink_operator_ids(sink.sink.sink_uid or "")}
-    stamped = {each for sink in facts.sinks for each in sink.operator_ids}
+    is_jar = facts.program is SinkProgram.JAR
+    stamped = set() if is_jar else {each for sink in facts.sinks for each in sink.operator_ids}
     return sorted((state.v2_operators - declared) | (state.v1_operators - declared - stamped))
 
 
-def _is_proven(sink: SinkFacts, entry: Entry) -> bool:
+def _other_class(facts: Facts, state: State) -> tuple[str, str] | None:
+    """The class of the state's sinks and that of the script's, where both are known and differ."""
+    is_v2 = bool(state.v2_operators) or any(_AGGREGATOR in uid for uid in state.operator_uids)
+    if facts.program is SinkProgram.SQL_V1 and is_v2:
+        return "IcebergSink (v2)", "FlinkSink (v1)"
+    if facts.program is SinkProgram.SQL_V2 and state.v1_operators:
+        return "FlinkSink (v1)", "IcebergSink (v2)"
+    return None
+
+
+def _is_proven(facts: Facts, sink: SinkFacts, entry: Entry) -> bool:
     """Whether the new job is known to have the operator that commits an entry.
 
-    Only a declared uid says so, and only of ``IcebergSink``: the one change for which the flag is commonly set is
-    from ``FlinkSink`` to it, under the same uid. Ids that Flink makes up depend on the new job's graph.
+    Only a script that makes ``IcebergSink`` under a declared uid says so: the one change for which the flag is
+    commonly set is between the two classes, under the same uid. Ids that Flink makes up depend on the new job's graph,
+    and a jar does not tell its class.
     """
-    if not sink.sink.sink_uid:
+    if not sink.sink.sink_uid or facts.program is not SinkProgram.SQL_V2:
         return False
     _, *others = sink_uids(sink.sink.sink_uid)
     return entry.operator_id in {operator_id(uid) for uid in others}
 
 
 def _is_sink_uid(uid: str) -> bool:
-    return uid.endswith("-committer") or ": Sink pre-commit aggregator: " in uid
+    return uid.endswith("-committer") or _AGGREGATOR in uid

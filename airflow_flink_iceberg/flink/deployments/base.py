@@ -115,6 +115,21 @@ class SavepointProgress:
     reason: str = ""
 
 
+class SinkProgram(StrEnum):
+    """What is known of the Iceberg sinks that a launch makes, before Flink has planned it.
+
+    ``sql_v1``: ``FlinkSink`` through SQL, whose operator ids depend on the shape of the graph, whatever uid is set.
+    ``sql_v2``: ``IcebergSink``. ``sql``: one of the two; the default differs between versions and gateways. ``jar``:
+    either class, under the uid that the author declares. ``unknown``: somebody else launches it.
+    """
+
+    SQL_V1 = "sql_v1"
+    SQL_V2 = "sql_v2"
+    SQL = "sql"
+    JAR = "jar"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class StartRequest:
     """One start; the job id is ours, so that a repeat collides in Flink instead of doubling rows."""
@@ -141,6 +156,9 @@ class Deployment(Protocol):
 
     def wanted_parallelism(self) -> int | None:
         """The parallelism that the launch asks for; ``None``: the job's own, which is not known here."""
+
+    def sink_program(self) -> SinkProgram:
+        """What is known of the sinks that the launch makes; costs no request."""
 
     def prepare(self) -> None:
         """Do everything that a launch needs and that can be done while the old job runs; repeatable.

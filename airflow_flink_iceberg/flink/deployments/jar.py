@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.deployments.base import StartRequest
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram, StartRequest
 from airflow_flink_iceberg.flink.deployments.rest import RestJob
 from airflow_flink_iceberg.flink.traces import root_cause
 from airflow_flink_iceberg.model.errors import DuplicateJob, FlinkRequestRefused, InvalidValue, JobFailed
@@ -48,6 +48,10 @@ class JarJob(RestJob):
     def wanted_parallelism(self) -> int | None:
         """What the author declared."""
         return self._deployment.parallelism
+
+    def sink_program(self) -> SinkProgram:
+        """A jar does not tell."""
+        return SinkProgram.JAR
 
     def launch(self, start: StartRequest) -> None:
         """Submit with exactly one POST; Flink has then read the state and initialised the job.

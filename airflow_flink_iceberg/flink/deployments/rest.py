@@ -9,6 +9,7 @@ from airflow_flink_iceberg.flink.deployments.base import (
     JobView,
     SavepointProgress,
     SavepointRequest,
+    SinkProgram,
     StartRequest,
     StopProgress,
     StopRequest,
@@ -101,6 +102,10 @@ class RestJob:
     def wanted_parallelism(self) -> int | None:
         """Not known here."""
         return None
+
+    def sink_program(self) -> SinkProgram:
+        """Whoever launches the job knows."""
+        return SinkProgram.UNKNOWN
 
     def close(self) -> None:
         """Nothing is open."""

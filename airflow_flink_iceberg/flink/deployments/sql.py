@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_flink_iceberg.flink.answers import root_exception
-from airflow_flink_iceberg.flink.deployments.base import StartRequest
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram, StartRequest
 from airflow_flink_iceberg.flink.deployments.rest import RestJob
 from airflow_flink_iceberg.flink.gateway import GatewayClient, GatewaySession, SessionLost
 from airflow_flink_iceberg.flink.script import SqlScript, parse_script
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "pipeline.name"
 PARALLELISM = "parallelism.default"
+USE_V2_SINK = "table.exec.iceberg.use-v2-sink"
 JOB_ID_KEY = "$internal.pipeline.job-id"
 """Flink's PIPELINE_FIXED_JOB_ID; ``pipeline.fixed-job-id`` is no key of Flink."""
 STATE_PATH = "execution.state-recovery.path"
@@ -80,6 +81,11 @@ class SqlJob(RestJob):
         """What the script or the properties set; a value that is no number is left to Flink."""
         wanted = self._properties.get(PARALLELISM, "")
         return int(wanted) if wanted.isdecimal() else None
+
+    def sink_program(self) -> SinkProgram:
+        """What the script or the properties say; unset, the gateway's own configuration decides."""
+        found = self._properties.get(USE_V2_SINK, "").lower()
+        return {"true": SinkProgram.SQL_V2, "false": SinkProgram.SQL_V1}.get(found, SinkProgram.SQL)
 
     def launch(self, start: StartRequest) -> None:
         """Submit the INSERT under our job id; a session lost since :meth:`prepare` is opened again, once.

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import operator_id, sink_uids
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.savepoint import CommitState
@@ -22,7 +23,7 @@ from tests.support.guard_worlds import (
     state,
 )
 
-V1_UIDS = frozenset({"orders-committer"})
+V1_UIDS, V2_UIDS = (frozenset({uid}) for uid in sink_uids("orders")[:2])
 V1, V2 = (operator_id(uid) for uid in sink_uids("orders")[:2])
 ORDERS, RENAMED = (TableSink("shop.orders", sink_uid=uid) for uid in ("orders", "renamed"))
 
@@ -55,7 +56,44 @@ def table(operator: str, sink: TableSink):
     ],
 )  # fmt: skip
 def test_rows_that_wait_are_never_safe_with_the_flag_unless_their_sink_is_proven(of, sink, expected) -> None:
-    assert says(table(next(iter(of.operator_ids)), sink), of, allow_non_restored_state=True) == expected
+    found = table(next(iter(of.operator_ids)), sink)
+    assert says(found, of, allow_non_restored_state=True, program=SinkProgram.SQL_V2) == expected
+
+
+@pytest.mark.parametrize("program", set(SinkProgram) - {SinkProgram.SQL_V2})
+def test_only_a_script_that_says_so_makes_the_newer_sink(program: SinkProgram) -> None:
+    """Seen on Flink 2.1: v2 to v1 under one uid with the flag lost the 178 rows that waited."""
+    found = says(table(V2, ORDERS), waiting(V2), allow_non_restored_state=True, program=program)
+    assert found == "WOULD_LOSE pending_dropped 60"
+
+
+def test_before_a_stop_the_flag_drops_nothing_that_the_stop_will_commit() -> None:
+    running = {"allow_non_restored_state": True, "before_stop": True}
+    assert says(table(V2, ORDERS), waiting(V2), program=SinkProgram.SQL_V1, **running) == "SAFE"
+
+
+@pytest.mark.parametrize(
+    ("of", "program", "expected"),
+    [
+        (waiting(V2), SinkProgram.SQL_V1, "WOULD_FAIL state_unmatched"),
+        (state("a:5", operator_uids=V2_UIDS), SinkProgram.SQL_V1, "WOULD_FAIL state_unmatched"),
+        (waiting(V1, is_v1=True), SinkProgram.SQL_V2, "WOULD_FAIL state_unmatched"),
+        (waiting(V2), SinkProgram.SQL_V2, "SAFE"),
+        (waiting(V1, is_v1=True), SinkProgram.SQL_V1, "SAFE"),
+        # The default differs between versions, and a jar makes what it likes.
+        (waiting(V2), SinkProgram.SQL, "SAFE"),
+        (waiting(V2), SinkProgram.JAR, "SAFE"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before_stop", [False, True])
+def test_a_strict_start_with_the_other_class_is_refused_by_flink(of, program, expected, before_stop) -> None:
+    """Seen on Flink 2.1, both ways: "Cannot map checkpoint/savepoint state" at init, also under one uid."""
+    operator = next(iter(of.operator_ids or {V2}))
+    assert says(table(operator, ORDERS), of, program=program, before_stop=before_stop) == expected
+    flagged = says(
+        table(operator, ORDERS), replace(of, entries=()), program=program, allow_non_restored_state=True
+    )
+    assert flagged == "SAFE"
 
 
 def test_the_flag_over_bytes_that_cannot_be_read() -> None:
@@ -80,17 +118,21 @@ def test_the_flag_does_not_excuse_an_undeclared_sink_whose_rows_wait() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "sink", "expected"),
+    ("of", "sink", "program", "expected"),
     [
-        (waiting(V2), RENAMED, "WOULD_FAIL state_unmatched"),
-        (waiting(V2), ORDERS, "SAFE"),
-        (waiting(V2), TableSink("shop.orders"), "SAFE"),
+        (waiting(V2), RENAMED, SinkProgram.SQL_V2, "WOULD_FAIL state_unmatched"),
+        (waiting(V2), ORDERS, SinkProgram.SQL_V2, "SAFE"),
+        (waiting(V2), TableSink("shop.orders"), SinkProgram.SQL_V2, "SAFE"),
         # A v1 sink through SQL ignores uid-suffix: what the run has stamped is what the state holds.
-        (waiting(OPERATOR, is_v1=True), ORDERS, "SAFE"),
+        (waiting(OPERATOR, is_v1=True), ORDERS, SinkProgram.SQL_V1, "SAFE"),
+        (waiting(OPERATOR, is_v1=True), ORDERS, SinkProgram.UNKNOWN, "SAFE"),
+        # Of a jar the uid is what the program sets, so its run has stamped the old one.
+        (waiting(V1, is_v1=True), RENAMED, SinkProgram.JAR, "WOULD_FAIL state_unmatched"),
+        (waiting(V1, is_v1=True), ORDERS, SinkProgram.JAR, "SAFE"),
     ],
 )
-def test_a_strict_start_with_another_uid_is_told_by_operator_ids(of, sink, expected) -> None:
-    assert says(table(next(iter(of.operator_ids)), sink), of) == expected
+def test_a_strict_start_with_another_uid_is_told_by_operator_ids(of, sink, program, expected) -> None:
+    assert says(table(next(iter(of.operator_ids)), sink), of, program=program) == expected
 
 
 def test_a_state_that_fits_the_other_sink_makes_this_one_new() -> None:

@@ -39,4 +39,5 @@ autodoc_default_options = {"members": True}
 html_theme = "furo"
 html_title = f"{project} {version}"
 html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {"navigation_with_keys": True}

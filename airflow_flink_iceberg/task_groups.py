@@ -66,11 +66,7 @@ def safe_restart(
     _check(options, on_before_start_failure)
     arguments: dict[str, Any] = {"default_args": dict(default_args or {})}
     with TaskGroup(group_id, **arguments) as group:
-        if before_start is None:
-            done: Any = FlinkRestartJobOperator(task_id="restart", job=job, **_only(options, _OF_RESTART))
-            first = done
-        else:
-            first, done = _stop_and_start(group, job, before_start, on_before_start_failure, options)
+        first, done = _restart(group, job, before_start, on_before_start_failure, options)
         look = {
             "accept_verdicts": options.get("accept_verdicts", ()),
             "on_unknown": on_unknown,
@@ -92,6 +88,16 @@ def safe_restart(
         where = {"report_path": report_path, "report_url": report_url}
         done >> settle >> verify >> _report(group, done, verify, where)
     return group
+
+
+def _restart(
+    group: TaskGroup, job: Any, before_start: BeforeStart | None, on_failure: str, options: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """The first and the last of the tasks between which the job is down."""
+    if before_start is not None:
+        return _stop_and_start(group, job, before_start, on_failure, options)
+    restart = FlinkRestartJobOperator(task_id="restart", job=job, **_only(options, _OF_RESTART))
+    return restart, restart
 
 
 def _report(group: TaskGroup, done: Any, verify: Any, where: Mapping[str, str | None]) -> BaseOperator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,10 +63,11 @@ def _verify(
     options: argparse.Namespace, checks: list[Check], context: CheckContext, keeping: Keeping | None
 ) -> int:
     from airflow_flink_iceberg.integrity.kept_baselines import keep_proof
+    from airflow_flink_iceberg.integrity.progress import bar_for
     from airflow_flink_iceberg.integrity.report.text import text_report
     from airflow_flink_iceberg.integrity.suite import run_checks
 
-    report = run_checks(checks, context)
+    report = run_checks(checks, context, progress=bar_for(sys.stderr))
     if keeping:
         report, kept = keep_proof(report, checks, context, keeping)
         complain(f"Baseline kept: {kept[0][1]}" if kept else "No baseline was kept; the result says why.")

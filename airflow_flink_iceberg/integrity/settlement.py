@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.checks import Settle, StateMatchesTable
 from airflow_flink_iceberg.iceberg.history import Snapshot
+from airflow_flink_iceberg.integrity import progress
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.proof_state import ProofState, partition_of
@@ -131,7 +132,8 @@ def _read_rows(table: Table, reading: BoundsReading, columns: tuple[str, str], g
     from airflow_flink_iceberg.integrity.engines.bounds import ranked
 
     files = ranked(reading.open, suspects(gap.own))
-    rows = read_files(table, gap.snapshot_id or 0, columns, [item.file for item in files], reading.coverage)
+    told = progress.reading((item.file for item in files), "file", len(files))
+    rows = read_files(table, gap.snapshot_id or 0, columns, told, reading.coverage)
     unread = {problem.path for problem in rows.problems}
     reading.open = [item for item in files if item.file.file_path in unread]
     if rows.problem_files > len(rows.problems) or rows.invalid or rows.without_offset:

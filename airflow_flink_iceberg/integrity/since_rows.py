@@ -22,6 +22,7 @@ from airflow_flink_iceberg.integrity.engines.coverage import (
     OffsetSummary,
     TooManyRanges,
 )
+from airflow_flink_iceberg.integrity.progress import reading
 from airflow_flink_iceberg.integrity.proof_state import partition_of, topic_of
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, first_line, listed
 from airflow_flink_iceberg.integrity.writers import read_writing
@@ -83,7 +84,7 @@ def _read(context: CheckContext, columns: tuple[str, str], new: frozenset[int]) 
         raise LookupError(f"snapshot {context.head_snapshot_id} has been expired since the check began")
     if any(manifest.content is ManifestContent.DELETES for manifest in snapshot.manifests(table.io)):
         return None
-    files = _added(table.io, snapshot, new)
+    files = reading(_added(table.io, snapshot, new), "file")
     return read_files(table, snapshot.snapshot_id, columns, files, OffsetCoverage())
 
 

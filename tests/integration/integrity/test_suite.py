@@ -16,12 +16,14 @@ from airflow_flink_iceberg.checks import (
     duplicate_files,
     kafka_offsets,
     restored_state,
+    state_matches_table,
 )
 from airflow_flink_iceberg.integrity.context import open_context
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckReport, Outcome, RestorePoint, Savepoint
 from airflow_flink_iceberg.model.errors import BranchNotFound, InvalidValue
-from tests.integration.integrity.lake import SCHEMA, Lake, job_id
+from tests.integration.integrity.lake import OPERATOR, SCHEMA, Lake, job_id
+from tests.support import proof_worlds
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,37 @@ def test_checks_only_read(lake: Lake) -> None:
     before = lake.access.metadata_location()
     run_checks([*default_checks(), restored_state(), kafka_offsets("kpart", "koff")], lake.context())
     assert lake.access.metadata_location() == before
+
+
+class Readers:
+    """Listens to who reads files at the same time as whom."""
+
+    def __init__(self) -> None:
+        self.reading: list[str] = []
+        self.answers: list[tuple[str, int, int]] = []
+
+    def reads(self, check: str, done: int, total: int | None, what: str) -> None:
+        self.reading.append(f"{check} {done}/{total} {what}")
+
+    def answered(self, check: str, outcome: str, done: int, total: int) -> None:
+        self.answers.append((check, done, total))
+
+
+def test_who_listens_hears_what_is_read_and_how_many_have_answered(lake: Lake) -> None:
+    for number in range(1, 4):
+        lake.commit(f"A:{number}", lake.offsets((0, 10 * number - 10, 10 * number), (1, 0, 0)))
+    lake.commit("A:4", lake.offsets((0, 30, 40), (1, 0, 10)))
+    of = proof_worlds.state("A:4", [40, 10], operator=OPERATOR, ids=job_id)
+    heard = Readers()
+    check = state_matches_table("kpart", "koff", rows="one_to_one", offsets="dense", settle="rows")
+    run_checks([check, commit_continuity()], lake.context(state=of), progress=heard)
+    assert heard.reading == ["state_matches_table 1/1 file"]
+    assert [answer[1:] for answer in heard.answers] == [(1, 2), (2, 2)]
+
+
+def test_little_memory_makes_checks_wait_and_none_is_left_out(lake: Lake) -> None:
+    lake.commits("A:1 A:2")
+    checks = [kafka_offsets("kpart", "koff", first_offset=number) for number in range(5)]
+    report = run_checks([*checks, *default_checks()], lake.context(), memory_mb=1, threads=8)
+    assert len(report.results) == 10
+    assert report.results[0].outcome is Outcome.PASS

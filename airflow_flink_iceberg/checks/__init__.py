@@ -115,6 +115,9 @@ CHECK_TYPES: Mapping[str, type[Check]] = {
         SchemaUnchanged,
         KafkaOffsets,
         StateMatchesTable,
+        KeyUnique,
+        Sequence,
+        Sql,
     )
 }
 

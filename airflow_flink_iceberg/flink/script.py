@@ -21,6 +21,10 @@ _SET = re.compile(r"SET\s+(?:'((?:[^']|'')+)'|([\w.$\-]+))\s*=\s*(?:'((?:[^']|''
 _PREPARES = {"CREATE", "ALTER", "USE", "LOAD", "UNLOAD", "ADD", "REMOVE", "DROP"}
 _BLOCKS = ("EXECUTE STATEMENT SET BEGIN", "BEGIN STATEMENT SET")
 _LAUNCHES = ("INSERT ", "EXECUTE INSERT ", "EXECUTE STATEMENT SET ", "BEGIN STATEMENT SET")
+_QUERIES = {"SELECT", "WITH", "VALUES"}
+_WRITES = {
+    "INSERT", "UPDATE", "DELETE", "MERGE", "INTO", "CREATE", "DROP", "ALTER", "TRUNCATE", "GRANT", "REVOKE", "CALL",
+}  # fmt: skip
 # These would start a job, or destroy data, already while the old job runs: preparing must do neither.
 _SUBMITS = re.compile(r"^CREATE\b.*\bTABLE\b.*\bAS\s*\(?\s*(?:SELECT|WITH|VALUES)\b|\bMATERIALIZED TABLE\b")
 _DESTROYS = re.compile(r"^DROP (?:TABLE|DATABASE|CATALOG)\b|^ALTER TABLE .*\bDROP PARTITION")
@@ -83,6 +87,25 @@ def parse_script(text: str) -> SqlScript:
             "into EXECUTE STATEMENT SET BEGIN ... END."
         )
     return SqlScript(settings, tuple(ddl), _launching(inserts[0]))
+
+
+def single_query(text: str) -> str:
+    """The one reading statement that a text is, without a semicolon at its end.
+
+    :raises InvalidValue: not exactly one statement, one that does not begin with SELECT, WITH or VALUES, or one with a
+        word outside of quotes that writes.
+    """
+    statements = list(_statements(text))
+    if len(statements) != 1:
+        raise InvalidValue(f"One statement is needed, the text has {len(statements)}.")
+    words = statements[0].words.split()
+    if words[0].lstrip("(") not in _QUERIES and words[0] != "(":
+        raise InvalidValue(f"Only {', '.join(sorted(_QUERIES))} may be run, not {words[0]}.")
+    if writing := sorted(_WRITES.intersection(words)):
+        raise InvalidValue(
+            f"Only reading statements may be run, and this one has {writing[0]}; quote it if it is a name."
+        )
+    return statements[0].text
 
 
 def _statements(text: str) -> Iterator[_Statement]:

@@ -44,20 +44,15 @@ class FileProblem:
 
 
 @dataclass
-class OffsetRows:
-    """What the rows said.
+class Reading:
+    """How the reading of files went.
 
     :param rows: live rows read.
-    :param without_offset: rows where the partition or the offset is null.
-    :param invalid: rows whose partition or offset is negative or beyond 2**62.
     :param problem_files: files that could not be read; ``problems`` lists the first ones.
     """
 
-    coverage: OffsetCoverage = field(default_factory=OffsetCoverage)
     files: int = 0
     rows: int = 0
-    without_offset: int = 0
-    invalid: int = 0
     problem_files: int = 0
     problems: list[FileProblem] = field(default_factory=list)
 
@@ -65,6 +60,27 @@ class OffsetRows:
     def has_damage(self) -> bool:
         """Whether a file is missing or broken for every reader."""
         return any(problem.is_damage for problem in self.problems)
+
+    def note(self, problem: FileProblem) -> None:
+        """Count a file that could not be read; damage is kept in the list before anything else."""
+        self.problem_files += 1
+        if len(self.problems) < _LISTED_FILES:
+            self.problems.append(problem)
+        elif problem.is_damage and not self.has_damage:
+            self.problems[-1] = problem
+
+
+@dataclass
+class OffsetRows(Reading):
+    """What the rows said.
+
+    :param without_offset: rows where the partition or the offset is null.
+    :param invalid: rows whose partition or offset is negative or beyond 2**62.
+    """
+
+    coverage: OffsetCoverage = field(default_factory=OffsetCoverage)
+    without_offset: int = 0
+    invalid: int = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add a batch whose first column is the partition and whose second is the offset."""
@@ -85,14 +101,6 @@ class OffsetRows:
             self.invalid += int(len(offsets) - np.count_nonzero(is_valid))
             partitions, offsets = partitions[is_valid], offsets[is_valid]
         self.coverage.add(partitions, offsets)
-
-    def note(self, problem: FileProblem) -> None:
-        """Count a file that could not be read; damage is kept in the list before anything else."""
-        self.problem_files += 1
-        if len(self.problems) < _LISTED_FILES:
-            self.problems.append(problem)
-        elif problem.is_damage and not self.has_damage:
-            self.problems[-1] = problem
 
 
 def read_offsets(table: Table, snapshot_id: int, partition_column: str, offset_column: str) -> OffsetRows:
@@ -128,7 +136,7 @@ def read_files(
     """
     require_whole_numbers(table, snapshot_id, columns)
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
-    result = OffsetRows(coverage)
+    result = OffsetRows(coverage=coverage)
     for file in files:
         result.files += 1
         _read_file(scan, FileScanTask(file), list(columns), result)
@@ -143,7 +151,7 @@ def plan(table: Table, scan: DataScan, snapshot_id: int) -> Iterator[FileScanTas
 
     :raises RowsUnreadable: equality deletes, which PyIceberg cannot apply.
     """
-    manifests = _snapshot(table, snapshot_id).manifests(table.io)
+    manifests = snapshot_of(table, snapshot_id).manifests(table.io)
     if any(manifest.content is ManifestContent.DELETES for manifest in manifests):
         yield from _plan_with_deletes(scan)
         return
@@ -193,7 +201,7 @@ def _read_file(scan: DataScan, task: FileScanTask, columns: list[str], result: O
         for batch in file_batches(scan, task):
             result.add(batch.select(columns))
     except (OSError, pa.ArrowException) as error:
-        result.note(_problem(task.file.file_path, error))
+        result.note(file_problem(task.file.file_path, error))
         return
     read = result.rows - before
     if not task.delete_files and read != task.file.record_count:
@@ -201,7 +209,8 @@ def _read_file(scan: DataScan, task: FileScanTask, columns: list[str], result: O
         result.note(FileProblem(task.file.file_path, reason, is_damage=True))
 
 
-def _problem(path: str, error: Exception) -> FileProblem:
+def file_problem(path: str, error: Exception) -> FileProblem:
+    """What an error of a reader says of the file."""
     if isinstance(error, FileNotFoundError):
         return FileProblem(path, "is not there", is_damage=True)
     sentence = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
@@ -231,13 +240,17 @@ def column_types(table: Table, snapshot_id: int) -> dict[str, str]:
 
     :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
-    snapshot = _snapshot(table, snapshot_id)
+    snapshot = snapshot_of(table, snapshot_id)
     schemas: Mapping[int, Any] = table.schemas()
     schema = schemas.get(snapshot.schema_id) if snapshot.schema_id is not None else None
     return {item.name: str(item.field_type) for item in (schema or table.schema()).fields}
 
 
-def _snapshot(table: Table, snapshot_id: int) -> Snapshot:
+def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
+    """The snapshot.
+
+    :raises RowsUnreadable: it has been expired meanwhile.
+    """
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
         raise RowsUnreadable(f"Snapshot {snapshot_id} has been expired since the check began; run it again.")

@@ -160,6 +160,14 @@ class OffsetCoverage:
             duplicate_ranges=len(duplicates),
         )
 
+    def renumber(self, new: Ints) -> None:
+        """Give every partition the number that ``new`` has in its place."""
+        self._compact()
+        merged = self._merged
+        partition = new[merged.partition]
+        order = np.lexsort((merged.start, partition))
+        self._merged = Segments(partition[order], merged.start[order], merged.end[order], merged.times[order])
+
     def _compact(self) -> None:
         if self._pending:
             self._merged = sweep([self._merged, *self._pending])

@@ -257,7 +257,12 @@ def _row(row: Sequence[Any], groups: int) -> _Row:
 
 
 def _ordered(rows: Iterator[_Row]) -> list[_Row]:
-    return sorted(rows, key=lambda row: (*(_sortable(value) for value in row.group), row.lo))
+    return sorted(rows, key=lambda row: (*group_order(row.group), row.lo))
+
+
+def group_order(group: Group) -> tuple[Any, ...]:
+    """Groups in the order in which every engine lists them: numbers by size, the rest as text."""
+    return tuple(_sortable(value) for value in group)
 
 
 def _sortable(value: Any) -> tuple[int, Any]:

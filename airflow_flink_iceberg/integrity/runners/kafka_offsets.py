@@ -26,22 +26,13 @@ from airflow_flink_iceberg.integrity.engines.coverage import (
 from airflow_flink_iceberg.integrity.engines.offsets_sql import ask_offsets
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed
 from airflow_flink_iceberg.integrity.partly import run_partly
-from airflow_flink_iceberg.integrity.plan import (
-    NoPlan,
-    Plan,
-    choose,
-    gone,
-    measure,
-    open_engine,
-    require_rows,
-)
+from airflow_flink_iceberg.integrity.plan import NoPlan, Plan, choose, measure, open_engine, require_rows
+from airflow_flink_iceberg.integrity.reading import Note, conclude, file_evidence, file_notes, not_proven
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.integrity.since_rows import run_since
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets
-from airflow_flink_iceberg.model.result import Outcome, worst
-
-_Note = tuple[Outcome, str]
+from airflow_flink_iceberg.model.result import Outcome
 
 
 def run(check: KafkaOffsets, context: CheckContext) -> Answer:
@@ -60,15 +51,13 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
         tier = plan.tier
         rows, summary = _read(check, context, plan)
     except (InvalidValue, RowsUnreadable, TooManyRanges, NoPlan, EngineFailed, LookupError) as error:
-        return Answer(Outcome.UNKNOWN, f"No row was proven: {error}", expected, "not readable", tier, columns)
+        return not_proven(error, expected, columns, tier)
     if not rows.rows and not rows.problem_files:
         return _no_rows(check, expected, columns, plan)
-    notes = sorted(_notes(check, context, rows, summary), key=lambda note: note[0].rank)
-    outcome = worst([Outcome.PASS, *(note[0] for note in notes)])
-    says = _says(summary)
-    text = ". ".join([says, *(note[1] for note in notes), plan.text]) + "."
-    evidence = {**_evidence(rows, summary), "plan": plan.text}
-    return Answer(outcome, text, expected, notes[0][1] if notes else says, tier, columns, evidence)
+    notes = _notes(check, context, rows, summary)
+    return conclude(
+        _says(summary), notes, plan, expected=expected, column=columns, evidence=_evidence(rows, summary)
+    )
 
 
 def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[OffsetRows, OffsetSummary]:
@@ -116,7 +105,7 @@ def _no_rows(check: KafkaOffsets, expected: str, columns: str, plan: Plan | None
 
 def _notes(
     check: KafkaOffsets, context: CheckContext, rows: OffsetRows, summary: OffsetSummary
-) -> Iterator[_Note]:
+) -> Iterator[Note]:
     if summary.doubled:
         where = (
             f"{counted(summary.duplicate_ranges, 'range')} of doubled offsets: {_ranges(summary.duplicates)}"
@@ -135,7 +124,7 @@ def _notes(
         yield from _unexpected(check.end_offsets, summary.partitions)
 
 
-def _missing(check: KafkaOffsets, context: CheckContext, summary: OffsetSummary) -> _Note:
+def _missing(check: KafkaOffsets, context: CheckContext, summary: OffsetSummary) -> Note:
     where = f"{counted(summary.gap_ranges, 'range')}: {_ranges(summary.gaps)}"
     found = f"{counted(summary.missing, 'offset')} missing, in {where}"
     declared = check.offsets
@@ -163,15 +152,8 @@ def _at_edges(check: KafkaOffsets, summary: OffsetSummary) -> bool:
     )
 
 
-def _unreadable(rows: OffsetRows, context: CheckContext) -> Iterator[_Note]:
-    expired = gone(context) if rows.problem_files else None
-    if expired:
-        yield Outcome.UNKNOWN, f"{rows.problem_files:,} data files are not there any more: {expired}"
-    elif rows.problem_files:
-        first = rows.problems[0]
-        found = f"{rows.problem_files:,} of {counted(rows.files, 'data file')} could not be read in full"
-        outcome = Outcome.FAIL if rows.has_damage else Outcome.UNKNOWN
-        yield outcome, f"{found}, so rows are missing from these numbers: {first.path} {first.reason}"
+def _unreadable(rows: OffsetRows, context: CheckContext) -> Iterator[Note]:
+    yield from file_notes(rows, context)
     if rows.invalid:
         yield (
             Outcome.FAIL,
@@ -182,7 +164,7 @@ def _unreadable(rows: OffsetRows, context: CheckContext) -> Iterator[_Note]:
         yield Outcome.UNKNOWN, f"{found}, so nothing is proven about them"
 
 
-def _unexpected(ends: object, partitions: tuple[PartitionOffsets, ...]) -> Iterator[_Note]:
+def _unexpected(ends: object, partitions: tuple[PartitionOffsets, ...]) -> Iterator[Note]:
     known = set(ends) if isinstance(ends, dict) else set()
     others = [partition.partition for partition in partitions if partition.partition not in known]
     if others:
@@ -220,10 +202,7 @@ def _evidence(rows: OffsetRows, summary: OffsetSummary) -> dict[str, object]:
         "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
         "without_offset": rows.without_offset,
         "invalid": rows.invalid,
-        "unreadable_files": listed(
-            [{"path": problem.path, "reason": problem.reason} for problem in rows.problems],
-            rows.problem_files,
-        ),
+        "unreadable_files": file_evidence(rows),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -38,16 +39,45 @@ def delete_positions(table: Table, data_file: str, positions: list[int], directo
     _commit(table, _delete_file(path, DataFileContent.POSITION_DELETES, len(positions)))
 
 
-def delete_by_equality(table: Table, directory: Path) -> None:
-    """Commit an equality delete file, as upserting sinks do."""
-    path = directory / "equality.parquet"
-    pq.write_table(pa.table({"order_id": [1]}), path)
-    _commit(table, _delete_file(path, DataFileContent.EQUALITY_DELETES, 1, equality_ids=[1]))
+def delete_by_equality(
+    table: Table,
+    directory: Path,
+    keys: dict[str, list[Any]] | None = None,
+    rows: pa.Table | None = None,
+    partition: Any = None,
+) -> None:
+    """Commit an equality delete file, as upserting sinks do: it hides older rows with these values.
+
+    :param rows: appended by the same commit, which the deletes do not touch.
+    :param partition: value of the table's one partition field, whose rows alone are hidden; without one the file is
+        written by the table's first spec, which has none, and counts everywhere.
+    """
+    keys = {"order_id": [1]} if keys is None else keys
+    fields = [table.schema().find_field(name) for name in keys]
+    schema = pa.schema(
+        [
+            table.schema().as_arrow().field(item.name).with_metadata({"PARQUET:field_id": str(item.field_id)})
+            for item in fields
+        ]
+    )
+    values = pa.table(keys, schema=schema)
+    path = directory / f"equality-{len(list(directory.glob('equality-*')))}.parquet"
+    pq.write_table(values, path)
+    ids = [item.field_id for item in fields]
+    made = _delete_file(
+        path, DataFileContent.EQUALITY_DELETES, len(values), equality_ids=ids, value=partition
+    )
+    if partition is not None:
+        made.spec_id = table.metadata.default_spec_id
+    _commit(table, made, rows)
 
 
-def _delete_file(path: Path, content: DataFileContent, rows: int, **fields: Any) -> DataFile:
+def _delete_file(
+    path: Path, content: DataFileContent, rows: int, *, value: Any = None, **fields: Any
+) -> DataFile:
+    partition = Record() if value is None else Record(value)
     made = DataFile.from_args(
-        content=content, file_path=f"file://{path}", file_format=FileFormat.PARQUET, partition=Record(),
+        content=content, file_path=f"file://{path}", file_format=FileFormat.PARQUET, partition=partition,
         record_count=rows, file_size_in_bytes=path.stat().st_size, column_sizes={}, value_counts={},
         null_value_counts={}, nan_value_counts={}, lower_bounds={}, upper_bounds={}, **fields,
     )  # fmt: skip
@@ -70,7 +100,11 @@ class _AppendDeletes(_FastAppendFiles):
     def _manifests(self) -> list[ManifestFile]:
         metadata = self._transaction.table_metadata
         writer = _DeleteManifestWriter(
-            metadata.spec(), metadata.schema(), self.new_manifest_output(), self._snapshot_id, "deflate"
+            metadata.specs()[self.delete_file.spec_id or 0],
+            metadata.schema(),
+            self.new_manifest_output(),
+            self._snapshot_id,
+            "deflate",
         )
         with writer:
             writer.add_entry(
@@ -82,9 +116,12 @@ class _AppendDeletes(_FastAppendFiles):
         return [writer.to_manifest_file(), *super()._manifests()]
 
 
-def _commit(table: Table, delete_file: DataFile) -> None:
+def _commit(table: Table, delete_file: DataFile, rows: pa.Table | None = None) -> None:
     table.refresh()
     with table.transaction() as transaction:
         update = _AppendDeletes(operation=Operation.OVERWRITE, transaction=transaction, io=table.io)
         update.delete_file = delete_file
+        if rows is not None:
+            for file in _dataframe_to_data_files(table.metadata, rows, table.io):
+                update.append_data_file(file)
         update.commit()

@@ -20,7 +20,10 @@ ALL = [
     kafka_offsets("p", "o", offsets="dense", first_offset=None, end_offsets={1: 3, 0: 100}),
     kafka_offsets("p", "o", max_files=10),
     kafka_offsets(
-        "p", "o", engine=checks.Engine("trino_lake", catalog="lake", dialect="trino"), tier="engine"
+        "p",
+        "o",
+        engine=checks.Engine("trino_lake", catalog="lake", dialect=checks.Dialect.TRINO),
+        tier="engine",
     ),
     checks.state_matches_table("p", "o", rows="one_to_one", offsets="dense", settle="rows"),
     checks.lineage(other_writers=["b" * 32]),
@@ -32,6 +35,12 @@ ALL = [
     checks.stranded_manifests(warn_if="> 0", error_if="> 9"),
     checks.event_time("at", tolerance="2m"),
     checks.schema_unchanged(),
+    checks.key_unique("id"),
+    checks.key_unique(["a", "b"], engine="flink", tier="engine", memory_mb=64, examples=3),
+    checks.sequence("n"),
+    checks.sequence("n", ["shop", "till"], values="sparse", engine="duckdb"),
+    checks.sql("SELECT 1", engine="trino_lake", expected=1),
+    checks.sql("SELECT 1", engine="flink", warn_if="> 0", error_if="> -3", severity="warn"),
 ]
 
 
@@ -85,6 +94,13 @@ def test_text_form() -> None:
         ("kafka_offsets:partition_column=p,offset_column=o,end_offsets=100", "partition:end"),
         ("duplicate_files:severity=fatal", "error, warn, info"),
         ("default:severity=warn", "takes no arguments"),
+        ("key_unique", "needs columns"),
+        ("key_unique:columns=a+a", "names a column twice"),
+        ("key_unique:columns=a,examples=21", "at most 20"),
+        ("key_unique:columns=a,memory_mb=0", "at least 1"),
+        ("sequence:column=n,partition_by=n", "name two columns"),
+        ("sequence:column=n,values=odd", "dense, sparse, unknown"),
+        ("sql:engine=duckdb,error_if=10,statement=SELECT 1", "has to be a comparison"),
         ("kafka_offsets:partition_column=p,offset_column=o,tier=engine", "needs engine="),
         ("kafka_offsets:partition_column=p,offset_column=o,tier=4", "auto, rows, engine"),
         (
@@ -107,6 +123,13 @@ def test_wrong_arguments_are_refused() -> None:
         check_from_dict({"kind": "commit"})
     with pytest.raises(InvalidValue, match="whole number"):
         kafka_offsets("p", "o", end_offsets={0: True})
+
+
+def test_lists_of_columns_in_text() -> None:
+    assert parse("key_unique:columns=a+b") == (checks.key_unique(["a", "b"]),)
+    assert parse("sequence:column=n,partition_by=shop/till,engine=flink,tier=engine") == (
+        checks.sequence("n", ("shop", "till"), engine="flink", tier="engine"),
+    )
 
 
 def test_an_engine_is_named_or_described() -> None:

@@ -73,20 +73,10 @@ def safe_restart(
             **(preflight or {}),
         }
         FlinkPreflightOperator(task_id="preflight", job=job, **look) >> first
-        waiting = _only(options, ("deferrable", "timeout"))
-        settle = IcebergCommitSensor(
-            task_id="settle", job=job, since=done.output, **{"poll_interval": 2.0, **waiting}
-        )
-        verify = IcebergIntegrityCheckOperator(
-            task_id="verify",
-            job=job,
-            since=done.output,
-            checks=checks,
-            on_unknown=on_unknown,
-            verified_asset=verified_asset,
-        )
+        judged = {"checks": checks, "on_unknown": on_unknown, "verified_asset": verified_asset}
+        verify = IcebergIntegrityCheckOperator(task_id="verify", job=job, since=done.output, **judged)
         where = {"report_path": report_path, "report_url": report_url}
-        done >> settle >> verify >> _report(group, done, verify, where)
+        done >> _settle(job, done, options) >> verify >> _report(group, done, verify, where)
     return group
 
 
@@ -98,6 +88,11 @@ def _restart(
         return _stop_and_start(group, job, before_start, on_failure, options)
     restart = FlinkRestartJobOperator(task_id="restart", job=job, **_only(options, _OF_RESTART))
     return restart, restart
+
+
+def _settle(job: Any, done: Any, options: Mapping[str, Any]) -> BaseOperator:
+    waiting = {"poll_interval": 2.0, **_only(options, ("deferrable", "timeout"))}
+    return IcebergCommitSensor(task_id="settle", job=job, since=done.output, **waiting)
 
 
 def _report(group: TaskGroup, done: Any, verify: Any, where: Mapping[str, str | None]) -> BaseOperator:

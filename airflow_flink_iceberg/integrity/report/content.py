@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow_flink_iceberg.integrity.report.advice import next_step
@@ -52,7 +53,7 @@ class Report(Value):
             return Outcome.FAIL
         return self.checks.outcome if self.checks else Outcome.UNKNOWN
 
-    @property
+    @cached_property
     def results(self) -> list[CheckResult]:
         """The checks' results, worst first."""
         return worst_first(self.checks.results) if self.checks else []

@@ -105,6 +105,15 @@ class Decision(Value):
         """The rows of the worst finding, where a number is known."""
         return self.findings[0].rows if self.findings else 0
 
+    def summary(self) -> str:
+        """One line with the numbers, for a log: verdict, how it was found, and the restore gap of each table."""
+        gaps = ", ".join(
+            f"{sink} {gap:+d} rows" if gap else f"{sink} 0" for sink, gap in self.restore_gaps.items()
+        )
+        counted = f"; restore gap: {gaps}" if gaps else ""
+        more = f"; {len(self.findings)} findings" if self.findings else ""
+        return f"{self.verdict} (by {self.proven_by}){counted}{more}"
+
     def allows_start(self, accept: Collection[Verdict] = ()) -> bool:
         """Whether every finding is SAFE or of a verdict that the caller accepts by name."""
         return all(finding.verdict is Verdict.SAFE or finding.verdict in accept for finding in self.findings)

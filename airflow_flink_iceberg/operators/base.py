@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_flink_iceberg.links import FlinkJobLink, push_job_link
+from airflow_flink_iceberg.links import JOB_LINKS, push_job_link
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import FlinkJob
 from airflow_flink_iceberg.model.values import require_text
@@ -38,7 +38,7 @@ class FlinkJobOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("job",)
-    operator_extra_links: Collection[BaseOperatorLink] = (FlinkJobLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = JOB_LINKS
     ui_color = "#e8f4fb"
 
     def __init__(
@@ -51,13 +51,20 @@ class FlinkJobOperator(BaseOperator):
         self.timeout = timeout
 
     def open_systems(self, context: Context) -> Systems:
-        """The job's cluster, deployment and tables, by its connections."""
+        """The job's cluster, deployment and tables, by its connections; each run that is acted on gets a link."""
         from airflow_flink_iceberg.hooks.systems import open_systems
 
         require_seconds("poll_interval", self.poll_interval)
         require_seconds("timeout", self.timeout)
+        ui_url = self._ui_url()
+        systems = open_systems(*self.job_and_script(context))
+        systems.on_run = lambda job_id: push_job_link(context, ui_url, job_id)
+        return systems
+
+    def job_and_script(self, context: Context) -> tuple[FlinkJob, str | None]:
+        """The rendered job, and the text of its script."""
         job = self.flink_job
-        return open_systems(job, script_text(job, self, context))
+        return job, script_text(job, self, context)
 
     @property
     def flink_job(self) -> FlinkJob:
@@ -66,9 +73,13 @@ class FlinkJobOperator(BaseOperator):
 
     def push_link(self, context: Context, job_id: str) -> None:
         """Show the job's link while the task still runs."""
+        push_job_link(context, self._ui_url(), job_id)
+
+    def _ui_url(self) -> str:
+        """Asked before anything is touched: a wrong address must not fail a task whose job is down."""
         from airflow_flink_iceberg.hooks.flink import FlinkHook
 
-        push_job_link(context, FlinkHook(self.flink_job.flink_conn_id).ui_url, job_id)
+        return FlinkHook(self.flink_job.flink_conn_id).ui_url
 
 
 def check_savepoint_arguments(target_directory: Any, format_type: Any) -> None:
@@ -87,8 +98,16 @@ def require_seconds(name: str, value: Any) -> float:
 
     :raises InvalidValue: not a number above 0: an interval of 0 would ask Flink without a pause.
     """
+    return require_above_zero(name, value, "seconds")
+
+
+def require_above_zero(name: str, value: Any, unit: str) -> float:
+    """Return a number above 0.
+
+    :raises InvalidValue: anything else.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InvalidValue(f"{name} has to be a number of seconds above 0, not {value!r}.")
+        raise InvalidValue(f"{name} has to be a number of {unit} above 0, not {value!r}.")
     return float(value)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperatorLink
+
+from airflow_flink_iceberg.links import JOB_LINKS, REPORT_LINK
+from airflow_flink_iceberg.operators.arguments import SavepointArguments, StartArguments
 from airflow_flink_iceberg.operators.base import (
-    FlinkJobOperator,
     as_task_failure,
     check_savepoint_arguments,
-    reason_text,
-    verdicts,
+    require_above_zero,
 )
 from airflow_flink_iceberg.operators.ledger_entry import record_act
+from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.restart.restart import RestartOptions
 
 
-class FlinkRestartJobOperator(FlinkJobOperator):
+class FlinkRestartJobOperator(SavepointArguments, StartArguments):
     """Stop a job with a savepoint and start it from exactly that one; return the ``Restart``.
 
     Whatever can be done before the stop is done before it, and whatever can wait waits: between the old job's end and
@@ -38,32 +41,36 @@ class FlinkRestartJobOperator(FlinkJobOperator):
     :param accept_verdicts: Restart in spite of exactly these verdicts; needs ``reason``, and is recorded.
     :param ledger: An Iceberg table that gets one row per restart, ``namespace.name`` in the catalog of the first sink
         or ``conn_id:namespace.name``; made on first use. A failure to write it is a warning.
+    :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows, for a report of the
+        restart alone; the checks' report shows the restart as well. A failure to write it is a warning.
+    :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
     """
 
-    template_fields: Sequence[str] = ("job", "target_directory", "format_type", "reason", "ledger")
+    template_fields: Sequence[str] = (
+        "job",
+        "target_directory",
+        "format_type",
+        "reason",
+        "ledger",
+        "report_path",
+        "report_url",
+    )
+    operator_extra_links: Collection[BaseOperatorLink] = (*JOB_LINKS, REPORT_LINK)
 
     def __init__(
         self,
         *,
-        target_directory: str | None = None,
-        format_type: str = "CANONICAL",
         pin: bool = True,
         pin_days: float = 7.0,
-        allow_non_restored_state: bool = False,
-        accept_verdicts: Sequence[str] = (),
-        reason: str | None = None,
-        ledger: str | None = None,
+        report_path: str | None = None,
+        report_url: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.target_directory = target_directory
-        self.format_type = format_type
         self.pin = pin
         self.pin_days = pin_days
-        self.allow_non_restored_state = allow_non_restored_state
-        self.accept_verdicts = accept_verdicts
-        self.reason = reason
-        self.ledger = ledger
+        self.report_path = report_path
+        self.report_url = report_url
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restart, or go on from where an earlier try was killed."""
@@ -72,10 +79,11 @@ class FlinkRestartJobOperator(FlinkJobOperator):
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
-            check_savepoint_arguments(self.target_directory, self.format_type)
+            check_report_arguments(self.report_path, self.report_url)
+            options = self._options()
             systems = self.open_systems(context)
             steps = open_steps(context, key="restart")
-            done = restart(systems, steps, self._options())
+            done = restart(systems, steps, options)
         self.push_link(context, done.running_job.job_id)
         self.log.info(
             "Job %s restarted from checkpoint %s as %s, downtime %s s, the guard said %s (by %s)",
@@ -87,22 +95,19 @@ class FlinkRestartJobOperator(FlinkJobOperator):
             done.decision.proven_by,
         )
         record_act(self.ledger, context, systems, steps, lambda act: restart_entries(act, done))
+        if self.report_path:
+            where = {"report_path": self.report_path, "report_url": self.report_url, "ui_url": self._ui_url()}
+            try_to_publish(context, None, done, **where)
         return done.to_dict()
 
     def _options(self) -> RestartOptions:
         from airflow_flink_iceberg.restart.restart import RestartOptions
-        from airflow_flink_iceberg.restart.start import StartOptions
         from airflow_flink_iceberg.restart.stop import StopOptions
 
+        check_savepoint_arguments(self.target_directory, self.format_type)
         return RestartOptions(
             StopOptions(self.target_directory, self.format_type, self.poll_interval, self.timeout),
-            StartOptions(
-                self.allow_non_restored_state,
-                verdicts(self.accept_verdicts),
-                reason_text(self.accept_verdicts, self.reason),
-                self.poll_interval,
-                self.timeout,
-            ),
+            self.start_options(),
             pin=self.pin,
-            pin_days=self.pin_days,
+            pin_days=require_above_zero("pin_days", self.pin_days, "days"),
         )

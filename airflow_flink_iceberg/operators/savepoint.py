@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
-
-from airflow_flink_iceberg.operators.base import MIN_HOLD, as_task_failure, check_savepoint_arguments
+from airflow_flink_iceberg.operators.arguments import DeferrableSavepoint
+from airflow_flink_iceberg.operators.base import as_task_failure, check_savepoint_arguments
 from airflow_flink_iceberg.operators.scriptless import ScriptlessOperator
 
 if TYPE_CHECKING:
@@ -19,10 +17,8 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.restart.steps import Steps
     from airflow_flink_iceberg.restart.systems import Systems
 
-_INLINE_SECONDS = 8.0
 
-
-class FlinkTriggerSavepointOperator(ScriptlessOperator):
+class FlinkTriggerSavepointOperator(DeferrableSavepoint, ScriptlessOperator):
     """Take a savepoint of a job that goes on, and return the ``Savepoint``.
 
     Its ``commit`` is always ``pending``: Flink does not notify the sinks of such a savepoint (FLINK-25191), so its rows
@@ -40,31 +36,8 @@ class FlinkTriggerSavepointOperator(ScriptlessOperator):
 
     template_fields: Sequence[str] = ("job", "target_directory", "format_type")
 
-    def __init__(
-        self,
-        *,
-        target_directory: str | None = None,
-        format_type: str = "CANONICAL",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 0.5,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(poll_interval=poll_interval, **kwargs)
-        self.target_directory = target_directory
-        self.format_type = format_type
-        self.deferrable = deferrable
-
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Take it, or attach to the request that an earlier try has sent."""
-        return self._take_until(context, time.time() + self.timeout)
-
-    def execute_complete(
-        self, context: Context, event: Any = None, deadline: float | None = None
-    ) -> dict[str, Any]:
-        """Look again; what the event says is not trusted, the record and Flink are."""
-        return self._take_until(context, deadline or time.time() + self.timeout)
-
-    def _take_until(self, context: Context, deadline: float) -> dict[str, Any]:
+    def take_until(self, context: Context, deadline: float) -> dict[str, Any]:
+        """Take the savepoint, and wait until the deadline."""
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
@@ -79,21 +52,19 @@ class FlinkTriggerSavepointOperator(ScriptlessOperator):
 
         if found := taking.recorded_savepoint(steps):
             return found.to_dict()
-        left = max(self.poll_interval, deadline - time.time())
-        wait = min(left, _INLINE_SECONDS) if self.deferrable else left
         options = taking.SavepointOptions(
-            self.target_directory, self.format_type, poll_interval=self.poll_interval, timeout=wait
+            self.target_directory,
+            self.format_type,
+            poll_interval=self.poll_interval,
+            timeout=self.seconds_here(deadline),
         )
         request = taking.request_savepoint(systems, steps, options)
         self.push_link(context, request.job_id)
         try:
             savepoint = taking.await_savepoint(systems, steps, request, options)
         except WaitTimeout as error:
-            if not self.deferrable or time.time() + MIN_HOLD >= deadline:
-                raise WaitTimeout(
-                    f"The savepoint of job {request.job_id} ({request.trigger_id}) took longer than "
-                    f"{self.timeout:g} s; it goes on in Flink. Retry the task to go on waiting."
-                ) from error
+            what = f"The savepoint of job {request.job_id} ({request.trigger_id})"
+            self.fail_unless_deferred(what, error, deadline)
             self._defer(request, deadline)
         steps.write({Step.SAVEPOINT: {"outcome": savepoint.to_dict()}})
         return savepoint.to_dict()

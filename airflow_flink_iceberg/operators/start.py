@@ -11,14 +11,15 @@ from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import require_text
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, reason_text, verdicts
+from airflow_flink_iceberg.operators.arguments import StartArguments
+from airflow_flink_iceberg.operators.base import as_task_failure
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class FlinkStartJobOperator(FlinkJobOperator):
+class FlinkStartJobOperator(StartArguments):
     """Start a job from a state, after saying what that would do to the rows; return the ``RunningJob``.
 
     A start counts when all tasks run, one checkpoint has completed and Flink says that it was restored from our
@@ -37,45 +38,23 @@ class FlinkStartJobOperator(FlinkJobOperator):
 
     template_fields: Sequence[str] = ("job", "savepoint", "reason", "ledger")
 
-    def __init__(
-        self,
-        *,
-        savepoint: Any = None,
-        stateless: bool = False,
-        allow_non_restored_state: bool = False,
-        accept_verdicts: Sequence[str] = (),
-        reason: str | None = None,
-        ledger: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, savepoint: Any = None, stateless: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.savepoint = savepoint
         self.stateless = stateless
-        self.allow_non_restored_state = allow_non_restored_state
-        self.accept_verdicts = accept_verdicts
-        self.reason = reason
-        self.ledger = ledger
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide and start, or attach to the job that an earlier try has launched."""
         from airflow_flink_iceberg.restart.ledger_entries import start_entries
-        from airflow_flink_iceberg.restart.start import StartOptions
         from airflow_flink_iceberg.restart.start_job import start_job
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
             given = self._state()
-            options = StartOptions(
-                allow_non_restored_state=self.allow_non_restored_state,
-                accept=verdicts(self.accept_verdicts),
-                reason=reason_text(self.accept_verdicts, self.reason),
-                poll_interval=self.poll_interval,
-                timeout=self.timeout,
-            )
+            options = self.start_options()
             systems = self.open_systems(context)
             steps = open_steps(context, key="start")
             running, decision = start_job(systems, steps, given, options)
-            self.log.info("The guard said %s (by %s) of this start", decision.verdict, decision.proven_by)
             self.push_link(context, running.job_id)
         record_act(
             self.ledger, context, systems, steps, lambda act: start_entries(act, running, decision, given)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
-
-from airflow_flink_iceberg.operators.base import (
-    MIN_HOLD,
-    FlinkJobOperator,
-    as_task_failure,
-    check_savepoint_arguments,
-)
+from airflow_flink_iceberg.operators.arguments import DeferrableSavepoint
+from airflow_flink_iceberg.operators.base import as_task_failure, check_savepoint_arguments
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
@@ -27,11 +20,9 @@ if TYPE_CHECKING:
 
 _DEFERRED_INTERVAL = 2.0
 """Seconds between two looks of the trigger: what it comes late is downtime where a start follows."""
-_INLINE_SECONDS = 8.0
-"""How long the worker itself looks before it defers: most stops end within it."""
 
 
-class FlinkStopWithSavepointOperator(FlinkJobOperator):
+class FlinkStopWithSavepointOperator(DeferrableSavepoint):
     """Stop a job atomically with a savepoint, and return the ``Savepoint``.
 
     The savepoint's own checkpoint is committed by the sinks before the job ends (``commit: done``); if that commit
@@ -49,36 +40,12 @@ class FlinkStopWithSavepointOperator(FlinkJobOperator):
 
     template_fields: Sequence[str] = ("job", "target_directory", "format_type", "ledger")
 
-    def __init__(
-        self,
-        *,
-        target_directory: str | None = None,
-        format_type: str = "CANONICAL",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poll_interval: float = 0.5,
-        ledger: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(poll_interval=poll_interval, **kwargs)
-        self.target_directory = target_directory
-        self.format_type = format_type
-        self.deferrable = deferrable
+    def __init__(self, *, ledger: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.ledger = ledger
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Stop, or attach to the stop that an earlier try has sent."""
-        return self._stop_until(context, time.time() + self.timeout)
-
-    def execute_complete(
-        self, context: Context, event: Any = None, deadline: float | None = None
-    ) -> dict[str, Any]:
-        """Look again; what the event says is not trusted, the record and Flink are.
-
-        :param deadline: when this try's wait ends, in seconds since the epoch; a resume does not begin it anew.
-        """
-        return self._stop_until(context, deadline or time.time() + self.timeout)
-
-    def _stop_until(self, context: Context, deadline: float) -> dict[str, Any]:
+    def take_until(self, context: Context, deadline: float) -> dict[str, Any]:
+        """Stop, and wait until the deadline."""
         from airflow_flink_iceberg.restart.ledger_entries import stop_entries
         from airflow_flink_iceberg.task_store import open_steps
 
@@ -96,12 +63,11 @@ class FlinkStopWithSavepointOperator(FlinkJobOperator):
         from airflow_flink_iceberg.restart.steps import Step
 
         stopping.settle_request(systems, steps)
-        left = max(self.poll_interval, deadline - time.time())
         options = stopping.StopOptions(
             self.target_directory,
             self.format_type,
             poll_interval=self.poll_interval,
-            timeout=min(left, _INLINE_SECONDS) if self.deferrable else left,
+            timeout=self.seconds_here(deadline),
         )
         if found := stopping.recorded_savepoint(steps):
             return found
@@ -110,11 +76,8 @@ class FlinkStopWithSavepointOperator(FlinkJobOperator):
         try:
             savepoint = stopping.await_stop(systems, steps, request, options)
         except WaitTimeout as error:
-            if not self.deferrable or time.time() + MIN_HOLD >= deadline:
-                raise WaitTimeout(
-                    f"The stop of job {request.job_id} ({request.trigger_id}) took longer than {self.timeout:g} s; "
-                    "it goes on in Flink. Retry the task to go on waiting."
-                ) from error
+            what = f"The stop of job {request.job_id} ({request.trigger_id})"
+            self.fail_unless_deferred(what, error, deadline)
             _record_ending(systems, steps, request)
             self._defer(request, deadline)
         steps.write({Step.STOP: {"outcome": savepoint.to_dict()}})

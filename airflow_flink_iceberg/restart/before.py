@@ -16,18 +16,19 @@ from airflow_flink_iceberg.restart.facts import (
     gather_cluster,
     gather_lineage,
     gather_sinks,
-    link_of_running,
+    link_of_run,
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.guard import decide
 from airflow_flink_iceberg.restart.state import read_state
-from airflow_flink_iceberg.restart.systems import Systems
+from airflow_flink_iceberg.restart.systems import Systems, log
 
 
 def facts_of_running(systems: Systems, view: JobView) -> Facts:
     """The look before the stop: the newest completed checkpoint stands for the savepoint to come."""
+    systems.on_run(view.job_id)
     sinks = gather_sinks(systems, view.job_id)
-    link = link_of_running(systems, view.job_id, ())
+    link = link_of_run(systems, view.job_id)
     lineage = gather_lineage(sinks, [link] if link else [])
     checkpoint = systems.client.checkpoints(view.job_id).latest_completed
     state = None
@@ -49,6 +50,8 @@ def look_of(facts: Facts) -> dict[str, Any]:
 
 def facts_of_requested(systems: Systems, job_id: str, looked: Mapping[str, Any]) -> Facts:
     """What a retry knows while its stop is under way: the tables now, and as the first try saw them."""
+    log.info("Reconnecting to the stop of job %s, which an earlier try has sent", job_id)
+    systems.on_run(job_id)
     sinks = tuple(
         replace(
             sink,
@@ -63,6 +66,12 @@ def facts_of_requested(systems: Systems, job_id: str, looked: Mapping[str, Any])
 
 def facts_of_recorded(systems: Systems, point: RestorePoint) -> Facts:
     """What a retry after the stop decides on; the positions are those that were recorded."""
+    log.info(
+        "Job %s was stopped with checkpoint %s by an earlier try; going on with its start from %s",
+        point.savepoint.job_id,
+        point.savepoint.checkpoint_id,
+        point.savepoint.path,
+    )
     sinks = gather_sinks(systems, point.savepoint.job_id, point)
     lineage = gather_lineage(sinks, point.lineage)
     state = read_state(systems, point.savepoint, own_stop=True)
@@ -76,6 +85,14 @@ def refuse_early(facts: Facts, accept: Collection[Verdict]) -> None:
     :raises RestartRefused: the old job goes on, nothing was touched.
     """
     decision = decide(facts)
+    if facts.state is not None:
+        savepoint = facts.state.savepoint
+        log.info(
+            "Before the stop: restoring checkpoint %s of job %s now would be %s",
+            savepoint.checkpoint_id,
+            savepoint.job_id,
+            decision.summary(),
+        )
     if decision.allows_start(accept):
         return
     worst = next(

@@ -19,7 +19,7 @@ from airflow_flink_iceberg.model.restart import RunningJob
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.start import Start, StartOptions, state_of
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.systems import Patience, Systems, log, ticks
+from airflow_flink_iceberg.restart.systems import Patience, Systems, Telling, log, ticks
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
@@ -56,7 +56,14 @@ def launch(systems: Systems, steps: Steps, start: Start, options: StartOptions) 
     if start.alive:
         log.info("Reconnecting to job %s, which an earlier try has launched", start.request.job_id)
     else:
+        log.info(
+            "Launching job %r as %s from %s",
+            systems.job.name,
+            start.request.job_id,
+            start.request.savepoint_path,
+        )
         _submit(systems, steps, start)
+    telling = Telling(f"Waiting until job {start.request.job_id} is RUNNING")
     patience = Patience(options.patience)
     for _ in ticks(f"The start of job {start.request.job_id}", options.poll_interval, options.timeout):
         state = patience.ask(lambda: state_of(systems, start.request.job_id))
@@ -65,7 +72,9 @@ def launch(systems: Systems, steps: Steps, start: Start, options: StartOptions) 
         if state is JobState.RUNNING:
             return
         if state.is_terminal:
+            systems.on_run(start.request.job_id)
             raise _ended(systems, start.request.job_id, state)
+        telling.say(str(state))
 
 
 def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions) -> RunningJob:
@@ -79,7 +88,9 @@ def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions)
     if evidence and evidence.get("job_id") != job_id:
         # Of an earlier attempt, which says nothing about this one.
         evidence = None
+    systems.on_run(job_id)
     patience = Patience(options.patience)
+    telling = Telling(f"Waiting for the first checkpoint of job {job_id}")
     # No checkpoint completes so soon, so the first look would be for nothing.
     time.sleep(_CONFIRM_INTERVAL)
     for count in ticks(f"The first checkpoint of job {job_id}", _CONFIRM_INTERVAL, options.timeout):
@@ -90,7 +101,15 @@ def confirm(systems: Systems, steps: Steps, start: Start, options: StartOptions)
             steps.write({Step.START: {"evidence": evidence}})
         completed = stats.latest_completed
         if completed is not None and (evidence is not None or start.request.savepoint_path is None):
+            log.info(
+                "Job %s has completed checkpoint %s after %.1f s, restored from %s",
+                job_id,
+                completed.id,
+                telling.seconds,
+                start.request.savepoint_path,
+            )
             return _running_job(start, stats, completed.id)
+        telling.say(f"restored {stats.restored_count} times")
         if stats.restored_count > _MAX_RESTORES or count % 10 == 9:
             _check_health(systems, job_id, stats)
     raise WaitTimeout(f"Job {job_id} was not confirmed.")

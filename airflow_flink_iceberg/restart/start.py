@@ -16,11 +16,11 @@ from airflow_flink_iceberg.model.decision import Decision, Verdict
 from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, RestartRefused
 from airflow_flink_iceberg.model.restart import RunningJob
 from airflow_flink_iceberg.restart import ids
-from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
+from airflow_flink_iceberg.restart.facts import Facts
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.sink_rules import FileExists
+from airflow_flink_iceberg.restart.pending import open_look
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.systems import PATIENCE, Systems
+from airflow_flink_iceberg.restart.systems import PATIENCE, Systems, log
 
 _MAX_ATTEMPTS = 20
 
@@ -102,7 +102,7 @@ def plan_start(systems: Systems, steps: Steps, facts: Facts, options: StartOptio
         allow_non_restored_state=options.allow_non_restored_state,
         program=systems.deployment.sink_program(),
     )
-    decision = replace(decide(facts, _file_exists(systems)), accepted=options.accept, reason=options.reason)
+    decision = replace(decide(facts, open_look(systems)), accepted=options.accept, reason=options.reason)
     return Start(_request(facts, job_id, options.allow_non_restored_state), attempt, decision, facts)
 
 
@@ -112,6 +112,16 @@ def check_decision(start: Start, accept: Collection[Verdict]) -> None:
     :raises RestartRefused: with the worst finding in its sentence; nothing was started.
     """
     decision = start.decision
+    if start.facts.state is None:
+        log.info("The guard on a start without state: %s", decision.summary())
+    else:
+        savepoint = start.facts.state.savepoint
+        log.info(
+            "The guard on checkpoint %s of %s: %s",
+            savepoint.checkpoint_id,
+            savepoint.path,
+            decision.summary(),
+        )
     if decision.allows_start(accept):
         return
     worst = next(
@@ -202,13 +212,3 @@ def _identity(facts: Facts) -> tuple[str, int]:
     if facts.state is None:
         raise InvalidValue("A start without state has no identity.")
     return facts.state.savepoint.job_id, facts.state.savepoint.checkpoint_id
-
-
-def _file_exists(systems: Systems) -> FileExists:
-    def exists(sink: SinkFacts, path: str) -> bool | None:
-        try:
-            return systems.table(sink.sink).io().new_input(path).exists()
-        except OSError:
-            return None
-
-    return exists

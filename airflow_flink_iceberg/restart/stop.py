@@ -30,7 +30,7 @@ from airflow_flink_iceberg.restart import ids
 from airflow_flink_iceberg.restart.failover import refuse_if_doubling
 from airflow_flink_iceberg.restart.state import identify_savepoint
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.systems import PATIENCE, Patience, Systems, log, now_ms, ticks
+from airflow_flink_iceberg.restart.systems import PATIENCE, Patience, Systems, Telling, log, now_ms, ticks
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
@@ -96,7 +96,7 @@ def settle_request(systems: Systems, steps: Steps) -> None:
     if not ended:
         steps.forget()
         return
-    log.info("No job %r runs: going on from the recorded savepoint", systems.job.name)
+    log.info("No job %r runs: going on from the recorded stop", systems.job.name)
     # What was started before the clear runs no more, so it is not what this request is answered with.
     steps.drop(Step.START, "outcome")
 
@@ -171,6 +171,7 @@ def await_stop(
     :param keep_ready: called now and then: a long savepoint would let a prepared gateway session expire.
     """
     lost, patience, ready_at = 0, Patience(options.patience), time.monotonic()
+    telling = Telling(f"Stopping job {request.job_id}")
     for _ in ticks(f"The stop of job {request.job_id}", options.poll_interval, options.timeout):
         progress = patience.ask(lambda: systems.deployment.poll_stop(request))
         if progress is None:
@@ -184,6 +185,7 @@ def await_stop(
             ready_at = time.monotonic()
         if progress.phase in (StopPhase.SAVED, StopPhase.UNCOMMITTED):
             return _savepoint(systems, steps, request, progress)
+        telling.say(f"savepoint {progress.phase}, job {progress.job_state}")
         if progress.phase is StopPhase.FAILED:
             raise _failed(steps, request, progress)
         if progress.phase is StopPhase.LOST:
@@ -278,9 +280,18 @@ def _savepoint(systems: Systems, steps: Steps, request: StopRequest, progress: S
         )
     intent = steps.intent(Step.STOP) or {}
     path = progress.path or ""
-    return identify_savepoint(
-        systems, path, request.job_id, commit=commit, taken_at=intent.get("requested_at")
+    requested_at = intent.get("requested_at")
+    found = identify_savepoint(systems, path, request.job_id, commit=commit, taken_at=requested_at)
+    log.info(
+        "Job %s is %s, %.1f s after the stop was asked for: checkpoint %s, commit %s, savepoint %s",
+        request.job_id,
+        progress.job_state,
+        (now_ms() - (requested_at or now_ms())) / 1000,
+        found.checkpoint_id,
+        found.commit,
+        found.path,
     )
+    return found
 
 
 def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress) -> Savepoint | None:
@@ -308,16 +319,8 @@ def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress
 
 
 def _failed(steps: Steps, request: StopRequest, progress: StopProgress) -> SavepointFailed | JobFailed:
-    steps.write(
-        {
-            Step.STOP: {
-                "intent": {
-                    **(steps.intent(Step.STOP) or {}),
-                    "failed": progress.reason[:500] or progress.phase.value,
-                }
-            }
-        }
-    )
+    failed = {**(steps.intent(Step.STOP) or {}), "failed": progress.reason[:500] or progress.phase.value}
+    steps.write({Step.STOP: {"intent": failed}})
     if progress.job_state is not None and progress.job_state.is_terminal:
         return JobFailed(
             f"Job {request.job_id} ended {progress.job_state} without a savepoint: {progress.reason}. "

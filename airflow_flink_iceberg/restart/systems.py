@@ -24,6 +24,9 @@ _Answer = TypeVar("_Answer")
 PATIENCE = 120.0
 """Seconds that a JobManager may be silent while something is waited for."""
 
+SAY_EVERY = 30.0
+"""Seconds between two lines about the same wait."""
+
 
 @dataclass
 class Systems:
@@ -33,6 +36,7 @@ class Systems:
     :param state_files: reads the bytes of savepoints; ``None``: the worker cannot see them.
     :param savepoint_roots: directories below which savepoints may lie; empty: neither the connection nor the cluster
         names any.
+    :param on_run: told the id of a run as soon as it is known, outside of the downtime: who waits wants to look at it.
     """
 
     job: FlinkJob
@@ -41,6 +45,7 @@ class Systems:
     tables: Callable[[TableSink], TableAccess]
     state_files: StateFiles | None = None
     savepoint_roots: tuple[str, ...] = ()
+    on_run: Callable[[str], None] = lambda _: None
     _opened: dict[tuple[str, str], TableAccess] = field(default_factory=dict)
 
     def table(self, sink: TableSink) -> TableAccess:
@@ -82,6 +87,25 @@ class Patience:
             return None
         self._since = None
         return answer
+
+
+class Telling:
+    """Says how long a wait has lasted, now and then: a wait of an hour is no reason for ten thousand lines."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = self._said = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the wait began."""
+        return time.monotonic() - self._began
+
+    def say(self, detail: str = "") -> None:
+        """Say it again if the last time is long enough ago."""
+        if time.monotonic() - self._said >= SAY_EVERY:
+            self._said = time.monotonic()
+            log.info("%s for %.0f s%s", self._what, self.seconds, f": {detail}" if detail else "")
 
 
 def ticks(what: str, poll_interval: float, timeout: float) -> Iterator[int]:

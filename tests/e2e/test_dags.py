@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg import operators, triggers
+from airflow_flink_iceberg import triggers
 from airflow_flink_iceberg.model import FlinkJob
+from airflow_flink_iceberg.operators import arguments
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.rest import get_json
@@ -190,7 +191,7 @@ def _no_hold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return poll(look, is_over, **named)
 
     poll = triggers.polling.poll
-    monkeypatch.setattr(operators.stop, "_INLINE_SECONDS", 0.0)
+    monkeypatch.setattr(arguments, "_INLINE_SECONDS", 0.0)
     monkeypatch.setattr(triggers.polling, "MIN_HOLD", 0.2)
     monkeypatch.setattr(triggers.base, "poll", counted)
     return polled

@@ -11,11 +11,10 @@ import pytest
 from airflow._shared.module_loading import import_string
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_flink_iceberg import operators
 from airflow_flink_iceberg.flink.deployments import stopping
 from airflow_flink_iceberg.model import FlinkJob
 from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotStoppable, SavepointFailed, WaitTimeout
-from airflow_flink_iceberg.operators import FlinkStopWithSavepointOperator
+from airflow_flink_iceberg.operators import FlinkStopWithSavepointOperator, arguments
 from airflow_flink_iceberg.triggers import polling
 from tests.integration.fakes.flink import Answer, FakeFlink, FakeJob
 from tests.integration.fakes.http import wait_until
@@ -39,8 +38,8 @@ def stop(**arguments: Any) -> FlinkStopWithSavepointOperator:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that a test can wait for."""
-    monkeypatch.setattr(operators.stop, "_INLINE_SECONDS", 0.3)
-    monkeypatch.setattr(operators.stop, "MIN_HOLD", 0.1)
+    monkeypatch.setattr(arguments, "_INLINE_SECONDS", 0.3)
+    monkeypatch.setattr(arguments, "MIN_HOLD", 0.1)
     monkeypatch.setattr(polling, "MIN_HOLD", 0.1)
 
 
@@ -109,7 +108,7 @@ def test_a_resume_does_not_give_a_job_its_time_to_end_anew(
     """A stop that failed after its savepoint, on a job that goes on: it is FAILED after the grace, however often the
     wait is deferred meanwhile.
     """
-    monkeypatch.setattr(operators.stop, "_INLINE_SECONDS", 1.0)  # the operation is looked at after 0.75 s
+    monkeypatch.setattr(arguments, "_INLINE_SECONDS", 1.0)  # the operation is looked at after 0.75 s
     monkeypatch.setattr(stopping, "ENDING_GRACE", 1.2)
     flink.stop_outcome = "uncommitted"
     flink.before = lambda request: setattr(job, "state", "RUNNING")
@@ -171,9 +170,9 @@ def test_errors_that_no_retry_can_help_fail_at_once_with_the_same_sentence(
         stop().execute(context())
     assert str(failed.value) == str(failed.value.__cause__)
     job.name = "orders"
-    for arguments in ({"target_directory": "None"}, {"format_type": "parquet"}, {"poll_interval": 0.0}):
-        with pytest.raises(AirflowFailException, match=next(iter(arguments))):
-            stop(**arguments).execute(context())
+    for wrong in ({"target_directory": "None"}, {"format_type": "parquet"}, {"poll_interval": 0.0}):
+        with pytest.raises(AirflowFailException, match=next(iter(wrong))):
+            stop(**wrong).execute(context())
     assert flink.count("POST", ".*") == 0
 
 

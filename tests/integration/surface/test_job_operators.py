@@ -71,7 +71,7 @@ def test_what_a_template_left_behind_is_refused(flink: ShopFlink, fields: Any) -
 def test_a_long_savepoint_is_waited_for_in_the_triggerer(
     flink: ShopFlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_flink_iceberg.operators.savepoint._INLINE_SECONDS", 0.05)
+    monkeypatch.setattr("airflow_flink_iceberg.operators.arguments._INLINE_SECONDS", 0.05)
     flink.stop_outcome, store = "pending", Store()
     operator = savepoint_operator(deferrable=True, timeout=60.0)
     raised = deferred(lambda: operator.execute(task_context(store)))

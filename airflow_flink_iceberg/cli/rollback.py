@@ -46,7 +46,12 @@ def run(options: argparse.Namespace) -> int:
 
     point = _point(options.file)
     how = RollbackOptions(dry_run=not options.execute, reason=options.reason)
-    sinks = [TableSink(position.table, branch=position.branch) for position in point.sinks]
+    sinks = [
+        TableSink(
+            each.table, branch=each.branch, sink_uid=each.sink_uid, iceberg_conn_id=each.iceberg_conn_id
+        )
+        for each in point.sinks
+    ]
     with open_job(options, sinks) as systems:
         savepoint = point.savepoint
         # The same for every run with this restore point, so that a killed one is found again.

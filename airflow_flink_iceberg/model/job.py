@@ -191,6 +191,19 @@ class FlinkJob(Value):
         if self.job_id is not None and "{{" not in self.job_id:
             require_job_id(f"FlinkJob {self.name!r}: job_id", self.job_id)
 
+    def sink_name(self, sink: TableSink) -> str:
+        """What a sink of this job is called wherever one of several is meant: ``table@branch``.
+
+        With the connection in front where two catalogs have a table of this name, and with its uid behind where two
+        sinks write one branch; so no two sinks of a job share a name.
+        """
+        same = [each for each in self.sinks if (each.table, each.branch) == (sink.table, sink.branch)]
+        name = f"{sink.table}@{sink.branch}"
+        if any(each.iceberg_conn_id != sink.iceberg_conn_id for each in same):
+            name = f"{sink.iceberg_conn_id}:{name}"
+        shared = sum(each.iceberg_conn_id == sink.iceberg_conn_id for each in same) > 1
+        return f"{name}/{sink.sink_uid}" if shared else name
+
     def __repr__(self) -> str:
         sinks = ", ".join(repr(sink) for sink in self.sinks)
         return f"FlinkJob({self.name!r}, deployment={self.deployment!r}, sinks=[{sinks}])"

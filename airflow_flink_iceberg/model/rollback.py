@@ -60,6 +60,8 @@ class TableRollback(Value):
     :param returned_count: snapshots that come back, because the branch was moved away from the target before.
     :param tag: keeps the abandoned head from being expired; ``None``: nothing is abandoned.
     :param refusals: why this branch must not be moved, one sentence each.
+    :param iceberg_conn_id: the sink's catalog: two catalogs may have a table of one name.
+    :param label: what the sink is called within its job, where ``table@branch`` is not enough.
     """
 
     KIND: ClassVar[str] = "table_rollback"
@@ -75,11 +77,13 @@ class TableRollback(Value):
     returned_count: int = 0
     tag: str | None = None
     refusals: tuple[str, ...] = ()
+    iceberg_conn_id: str = "iceberg_default"
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """``table@branch``."""
-        return f"{self.table}@{self.branch}"
+        """Unique within the job; see :meth:`FlinkJob.sink_name`."""
+        return self.label or f"{self.table}@{self.branch}"
 
     @property
     def moves(self) -> bool:

@@ -42,13 +42,14 @@ __all__ = [
     "gather_cluster",
     "gather_lineage",
     "gather_sinks",
+    "link_of_run",
     "link_of_running",
     "link_unknown_writers",
     "refresh",
 ]
 
 _MAX_ASKED = 20
-"""How many unknown writers are looked up in the cluster before the rest stays unknown."""
+"""How many jobs are asked for what explains a run, before it stays unknown."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SinkFacts:
     :param operator_ids: the ids that commits of this sink may be stamped with; empty: any, because the job declares
         one sink and no uid, and no commit of it was seen.
     :param recorded: its position in the restore point that is to be restored, where one was recorded.
+    :param label: what the sink is called within its job, where ``table@branch`` is not enough.
     :param shared: another sink of the job writes the same branch, so that only operator ids tell the two apart.
     :param other_writers: job ids of the declared other writers; names have been looked up in the cluster.
     :param uuid_before: with ``head_before``: the table as it was at the first look, before the stop.
@@ -74,11 +76,12 @@ class SinkFacts:
     other_writers: frozenset[str] = frozenset()
     uuid_before: str | None = None
     head_before: int | None = None
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """``table@branch``."""
-        return f"{self.sink.table}@{self.sink.branch}"
+        """Unique within the job; see :meth:`FlinkJob.sink_name`."""
+        return self.label or f"{self.sink.table}@{self.sink.branch}"
 
     def fits_operator(self, snapshot: Snapshot) -> bool:
         """Whether the operator id is this sink's; alone this never makes a snapshot own.
@@ -158,6 +161,30 @@ def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> Ru
             return RunLink(job_id, state.savepoint.job_id, state.savepoint.checkpoint_id, "rest")
     if found := retained_checkpoint(restored.path):
         return RunLink(job_id, *found, "rest")
+    return None
+
+
+def link_of_run(systems: Systems, job_id: str) -> RunLink | None:
+    """The same for a run whose savepoint's path names nobody: the cluster is asked who took it, one request a run.
+
+    Not for the downtime. ``None``: the cluster has forgotten the run, or who took the savepoint.
+    """
+    try:
+        restored = systems.client.checkpoints(job_id).restored
+        if restored is None or not restored.path:
+            return None
+        found = link_of_running(systems, job_id, ()) or _link_by_path(systems, job_id, restored.path)
+    except (JobNotFound, FlinkUnreachable):
+        return None
+    return found
+
+
+def _link_by_path(systems: Systems, job_id: str, path: str) -> RunLink | None:
+    jobs = [job for job in systems.client.jobs() if job.job_id != job_id]
+    for job in sorted(jobs, key=lambda job: job.started_at, reverse=True)[:_MAX_ASKED]:
+        taken = systems.client.checkpoints(job.job_id).by_path(path)
+        if taken is not None:
+            return RunLink(job_id, job.job_id, taken.id, "rest")
     return None
 
 
@@ -247,6 +274,7 @@ def _sink_facts(
         recorded,
         shared=shared,
         other_writers=declared_writers(systems, sink),
+        label=systems.job.sink_name(sink),
     )
 
 
@@ -271,7 +299,8 @@ def declared_writers(systems: Systems, sink: TableSink) -> frozenset[str]:
 def _operators_of(history: History, head: int | None, job_id: str) -> frozenset[str]:
     if not history.metadata.mentions(job_id):
         return frozenset()
-    stamped = (snapshot.operator_id for snapshot in history.walk(head).snapshots if snapshot.job_id == job_id)
+    # One at a time: 100,000 decoded snapshots that are kept would cost 250 MB.
+    stamped = (snapshot.operator_id for snapshot in history.ancestors(head) if snapshot.job_id == job_id)
     return frozenset(operator for operator in stamped if operator)
 
 

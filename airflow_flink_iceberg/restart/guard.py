@@ -12,19 +12,20 @@ from dataclasses import replace
 
 from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
 from airflow_flink_iceberg.restart.facts import Facts
-from airflow_flink_iceberg.restart.sink_rules import FileExists, sink_findings
+from airflow_flink_iceberg.restart.pending import LookAtPending
+from airflow_flink_iceberg.restart.sink_rules import sink_findings
 from airflow_flink_iceberg.restart.state_rules import holds_rows_of_others
 
 
-def decide(facts: Facts, file_exists: FileExists | None = None) -> Decision:
+def decide(facts: Facts, look: LookAtPending | None = None) -> Decision:
     """Say what the start would do: the worst finding names the decision, no finding is SAFE.
 
-    :param file_exists: looks for staged manifests that a restore would commit; ``None``: they are not looked for.
+    :param look: looks at the files that a restore would commit; ``None``: they are not looked for.
     """
     findings = [*_cluster(facts), *_job_id(facts), *_declared(facts), *_kind(facts)]
     gaps: dict[str, int] = {}
     for sink in facts.sinks:
-        found = [*sink_findings(facts, sink, file_exists, gaps)]
+        found = [*sink_findings(facts, sink, look, gaps)]
         findings.extend(replace(finding, sink=sink.name) for finding in found)
     readable = facts.state is not None and facts.state.readable
     return Decision(tuple(findings), proven_by="bytes" if readable else "ids", restore_gaps=gaps)

@@ -278,16 +278,19 @@ def _tables(
     systems: Systems, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
 ) -> tuple[LedgerTable, ...]:
     """Every declared sink: what was recorded of it before, and where its branch is now."""
-    known = {(position.table, position.branch): position for position in positions}
-    return tuple(
-        _table(systems, sink, known.get((sink.table, sink.branch)), decision) for sink in systems.job.sinks
-    )
+    known = {_place(position): position for position in positions}
+    return tuple(_table(systems, sink, known.get(_place(sink)), decision) for sink in systems.job.sinks)
+
+
+def _place(found: SinkPosition | TableSink) -> tuple[str, str, str, str | None]:
+    """Two catalogs may have a table of one name, and two sinks may write one branch."""
+    return found.iceberg_conn_id, found.table, found.branch, found.sink_uid
 
 
 def _table(
     systems: Systems, sink: TableSink, position: SinkPosition | None, decision: Decision | None
 ) -> LedgerTable:
-    name = f"{sink.table}@{sink.branch}"
+    name = systems.job.sink_name(sink)
     findings = decision.findings if decision else ()
     worst = next((finding for finding in findings if finding.sink == name), None)
     uuid, head = _now(systems, sink)

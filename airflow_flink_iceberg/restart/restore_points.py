@@ -14,7 +14,6 @@ from typing import Any
 from airflow_flink_iceberg.flink.metadata import SinkKind, SnapshotKind, read_metadata
 from airflow_flink_iceberg.model.errors import (
     InvalidValue,
-    JobNotFound,
     RefConflict,
     SavepointUnreadable,
     WaitTimeout,
@@ -27,7 +26,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_cluster,
     gather_lineage,
     gather_sinks,
-    link_of_running,
+    link_of_run,
     link_unknown_writers,
     refresh,
 )
@@ -119,11 +118,7 @@ def look_before(systems: Systems) -> dict[str, Any]:
 
 def _gather(systems: Systems, savepoint: Savepoint, before: Mapping[str, Any] | None) -> Facts:
     sinks = gather_sinks(systems, savepoint.job_id)
-    try:
-        link = link_of_running(systems, savepoint.job_id, ())
-    except JobNotFound:
-        # The run has ended and the cluster has forgotten it; the tables may know the link.
-        link = None
+    link = link_of_run(systems, savepoint.job_id)
     lineage = gather_lineage(sinks, [link] if link else [])
     own_stop = before is not None and all(_descends(sink, before.get(sink.name)) for sink in sinks)
     state = read_state(systems, savepoint, own_stop=own_stop)

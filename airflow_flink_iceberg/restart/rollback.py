@@ -204,7 +204,8 @@ def _target(plan: Rollback, table: TableRollback) -> int:
 
 def _sink_of(systems: Systems, table: TableRollback) -> TableSink:
     for sink in systems.job.sinks:
-        if (sink.table, sink.branch) == (table.table, table.branch):
+        place = (sink.iceberg_conn_id, sink.table, sink.branch)
+        if place == (table.iceberg_conn_id, table.table, table.branch):
             return sink
     raise InvalidValue(
         f"The recorded rollback moves {table.name}, which the job does not declare as a sink any more."

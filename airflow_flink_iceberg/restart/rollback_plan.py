@@ -35,6 +35,7 @@ from airflow_flink_iceberg.restart.facts import (
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.pending import open_look
 from airflow_flink_iceberg.restart.position import pending_entries
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
@@ -68,7 +69,7 @@ def plan_rollback(systems: Systems, point: RestorePoint, reason: str | None = No
     tables = tuple(
         _with_files(systems, sink, plan_table(systems.job.name, facts, sink, at)) for sink in facts.sinks
     )
-    after = _after(facts)
+    after = _after(systems, facts)
     refusals = (*_undeclared(point, facts), *_alive(systems, facts), *_unsafe_after(after))
     return RollbackPlan(
         Rollback(point, RollbackState.PLANNED, tables, after, at, reason, tuple(refusals)), facts
@@ -129,12 +130,12 @@ def _facts(systems: Systems, point: RestorePoint) -> Facts:
     return link_unknown_writers(systems, facts)
 
 
-def _after(facts: Facts) -> Decision:
+def _after(systems: Systems, facts: Facts) -> Decision:
     """The guard's answer if every branch were at its target already."""
     sinks = tuple(
         replace(sink, head_id=sink.recorded.snapshot_id) if sink.recorded else sink for sink in facts.sinks
     )
-    return decide(replace(facts, sinks=sinks))
+    return decide(replace(facts, sinks=sinks), open_look(systems))
 
 
 def _unsafe_after(after: Decision) -> Iterator[str]:
@@ -148,12 +149,13 @@ def _unsafe_after(after: Decision) -> Iterator[str]:
 
 def _undeclared(point: RestorePoint, facts: Facts) -> Iterator[str]:
     """State and tables go back together or not at all: each declared sink needs a position, each position a sink."""
-    declared = {(sink.sink.table, sink.sink.branch) for sink in facts.sinks}
+    declared = {(sink.sink.iceberg_conn_id, sink.sink.table, sink.sink.branch) for sink in facts.sinks}
     for position in point.sinks:
-        if (position.table, position.branch) not in declared:
+        if (position.iceberg_conn_id, position.table, position.branch) not in declared:
             yield (
-                f"The restore point holds a position of {position.table}@{position.branch}, which the job does not "
-                "declare as a sink; its rows would stay while the state goes back."
+                f"The restore point holds a position of {position.table}@{position.branch} "
+                f"({position.iceberg_conn_id}), which the job does not declare as a sink; its rows would stay while "
+                "the state goes back."
             )
 
 
@@ -167,7 +169,14 @@ def plan_table(job_name: str, facts: Facts, sink: SinkFacts, at_ms: int) -> Tabl
     target = position.snapshot_id if position else None
     reasons = list(_position_reasons(facts, sink, position))
     base = TableRollback(
-        sink.sink.table, sink.sink.branch, sink.table_uuid, head, target, refusals=tuple(reasons)
+        sink.sink.table,
+        sink.sink.branch,
+        sink.table_uuid,
+        head,
+        target,
+        refusals=tuple(reasons),
+        iceberg_conn_id=sink.sink.iceberg_conn_id,
+        label=sink.label,
     )
     if target is None or not sink.metadata.has(target):
         return base

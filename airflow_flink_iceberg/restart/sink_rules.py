@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
+from airflow_flink_iceberg.restart.pending import LookAtPending, pending_findings
 from airflow_flink_iceberg.restart.position import (
     Gap,
     Position,
     Unclear,
     find_position,
-    pending_entries,
     restore_gap,
 )
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.state_rules import by_ids_only, drained, dropped, stranded, unmatched
 
-FileExists = Callable[[SinkFacts, str], bool | None]
-"""Whether a staged file is there; ``None``: it could not be looked at."""
-
 
 def sink_findings(
-    facts: Facts, sink: SinkFacts, file_exists: FileExists | None, gaps: dict[str, int]
+    facts: Facts, sink: SinkFacts, look: LookAtPending | None, gaps: dict[str, int]
 ) -> Iterator[Finding]:
     """All findings about one sink; its restore gap, where there is a number, is put into ``gaps``."""
     replaced = list(_table_replaced(sink))
@@ -40,13 +37,13 @@ def sink_findings(
         facts = _as_after_an_idle_stop(facts, facts.state)
     yield from unmatched(facts, sink)
     yield from dropped(facts, sink)
+    yield from drained(facts, sink)
+    yield from stranded(facts, sink)
     position = find_position(facts, sink)
+    yield from pending_findings(facts, sink, position, look)
     if isinstance(position, Unclear):
         yield _unclear(position, sink)
         return
-    yield from _pending(facts, sink, file_exists)
-    yield from drained(facts, sink)
-    yield from stranded(facts, sink)
     yield from _gap(facts, sink, position, gaps)
 
 
@@ -93,34 +90,6 @@ def _table_replaced(sink: SinkFacts) -> Iterator[Finding]:
             evidence={"recorded_uuid": known, "uuid": sink.table_uuid},
             next_step="Register the old table again, or start anew from the first offset.",
         )
-
-
-def _pending(facts: Facts, sink: SinkFacts, file_exists: FileExists | None) -> Iterator[Finding]:
-    """A pending entry whose manifest is gone cannot be committed: the job would restart for ever."""
-    if file_exists is None or facts.before_stop:
-        return
-    for entry in pending_entries(facts, sink, sink.head_id, retained=True):
-        for path in entry.manifests:
-            exists = file_exists(sink, path)
-            if exists is False:
-                yield Finding(
-                    Verdict.WOULD_FAIL,
-                    Cause.PENDING_MANIFEST_MISSING,
-                    f"{entry.rows} rows of checkpoint {entry.checkpoint_id} wait in the state, and their "
-                    "staged manifest is gone: the restore cannot succeed.",
-                    rows=entry.rows,
-                    evidence={"manifest": path, "checkpoint_id": entry.checkpoint_id},
-                    next_step="Roll table and state back together to an earlier restore point.",
-                )
-            elif exists is None:
-                yield Finding(
-                    Verdict.UNKNOWN,
-                    Cause.STATE_UNREADABLE,
-                    f"Whether the staged manifest of checkpoint {entry.checkpoint_id} is there could not "
-                    "be looked at.",
-                    evidence={"manifest": path},
-                    next_step="Give the worker read access to the table's metadata location.",
-                )
 
 
 def _gap(facts: Facts, sink: SinkFacts, position: Position, gaps: dict[str, int]) -> Iterator[Finding]:

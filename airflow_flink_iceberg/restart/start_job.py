@@ -17,6 +17,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_cluster,
     gather_lineage,
     gather_sinks,
+    link_of_run,
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
@@ -79,6 +80,8 @@ def plan(
     job_id = savepoint.job_id if savepoint else None
     sinks = gather_sinks(systems, job_id, point)
     lineage = gather_lineage(sinks, point.lineage if point else ())
+    if job_id is not None and lineage.parent(job_id) is None and (link := link_of_run(systems, job_id)):
+        lineage = lineage.with_links([link])
     state = read_state(systems, savepoint) if savepoint else None
     facts = Facts(state, sinks, gather_cluster(systems, job_id), lineage)
     return starting.plan_start(systems, steps, link_unknown_writers(systems, facts), options)

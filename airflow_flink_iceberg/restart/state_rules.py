@@ -191,16 +191,15 @@ def _by_uid(facts: Facts, sink: SinkFacts, found: set[str]) -> list[str]:
 def _by_id(facts: Facts, sink: SinkFacts, state: State) -> list[str]:
     """The same where the bytes hold no uids: before Flink 2.0.
 
-    A v1 sink through SQL ignores ``uid-suffix``: an id that its run has stamped is as good as the declared one. Of a
-    jar it is not: there the uid is what the program sets.
+    A v1 sink through SQL ignores ``uid-suffix``, so an id of its own proves nothing; in a jar the uid is what the
+    program sets.
     """
     ours = sink_operator_ids(sink.sink.sink_uid or "")
     if ours & (state.operator_ids | state.v1_operators | state.v2_operators):
         return []
     declared = {each for sink in facts.sinks for each in sink_operator_ids(sink.sink.sink_uid or "")}
-    is_jar = facts.program is SinkProgram.JAR
-    stamped = set() if is_jar else {each for sink in facts.sinks for each in sink.operator_ids}
-    return sorted((state.v2_operators - declared) | (state.v1_operators - declared - stamped))
+    v1_operators = state.v1_operators if facts.program is SinkProgram.JAR else frozenset()
+    return sorted((state.v2_operators | v1_operators) - declared)
 
 
 def _other_class(facts: Facts, state: State) -> tuple[str, str] | None:

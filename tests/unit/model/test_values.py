@@ -41,3 +41,21 @@ def test_of_other_text_the_beginning_is_shown() -> None:
     assert CANARY not in text
     assert "TableSink branch is 'None':" in failure(lambda: TableSink("shop.orders", branch="None"))
     assert CANARY not in failure(lambda: FlinkJob("orders", job_id="x" * 100 + CANARY))
+
+
+def test_no_two_sinks_of_a_job_share_a_name() -> None:
+    plain, other = TableSink("shop.orders"), TableSink("shop.refunds")
+    assert FlinkJob("orders", sinks=[plain, other]).sink_name(plain) == "shop.orders@main"
+    archive = TableSink("shop.orders", iceberg_conn_id="archive")
+    twice = FlinkJob("orders", sinks=[plain, archive, other])
+    assert [twice.sink_name(sink) for sink in twice.sinks] == [
+        "iceberg_default:shop.orders@main",
+        "archive:shop.orders@main",
+        "shop.refunds@main",
+    ]
+    shared = [TableSink("shop.orders", sink_uid=uid) for uid in ("web", "shop")]
+    one_branch = FlinkJob("orders", sinks=shared)
+    assert [one_branch.sink_name(sink) for sink in shared] == [
+        "shop.orders@main/web",
+        "shop.orders@main/shop",
+    ]

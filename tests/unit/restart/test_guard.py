@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_flink_iceberg.flink.states import JobState
@@ -9,6 +11,7 @@ from airflow_flink_iceberg.model.decision import Verdict
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.restart.facts import ClusterFacts, Rival
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.pending import Waiting
 from tests.support.guard_worlds import (
     OPERATOR,
     answer,
@@ -184,7 +187,7 @@ def test_a_sink_that_cannot_see_its_last_commit_any_more_commits_again() -> None
         "file:///t/metadata/2.metadata.json": metadata(chain),
     }
     table = sink_facts(metadata(kept, log=[3], older=list(older)), older=older, recorded=position(2))
-    decision = decide(facts(table, state("a:4", "a:4+20")), lambda sink, path: False)
+    decision = decide(facts(table, state("a:4", "a:4+20")), gone)
     assert [(f.verdict.value, f.cause.value, f.rows) for f in decision.findings] == [
         ("WOULD_FAIL", "pending_manifest_missing", 20), ("WOULD_DUPLICATE", "older_state", 20),
     ]  # fmt: skip
@@ -193,29 +196,49 @@ def test_a_sink_that_cannot_see_its_last_commit_any_more_commits_again() -> None
 # Pending entries
 
 
+def gone(sink, entry, position) -> Waiting:
+    return Waiting(entry.manifests[0])
+
+
 def test_staged_manifests_of_pending_entries_have_to_be_there() -> None:
     world = facts("a:4+10", state("a:5", "a:4+10", "a:5+106"))
-    asked: list[str] = []
+    asked: list[tuple[str, ...]] = []
 
-    def there(sink, path):
-        asked.append(path)
-        return True
+    def there(sink, entry, position):
+        asked.append(entry.manifests)
+        return Waiting()
 
     assert answer(decide(world, there)) == "SAFE"
-    assert asked == ["file:///t/metadata/a-5.avro"]  # the committed one was deleted, as it should be
-    assert answer(decide(world, lambda sink, path: False)) == "WOULD_FAIL pending_manifest_missing 106"
-    assert answer(decide(world, lambda sink, path: None)) == "UNKNOWN state_unreadable"
+    assert asked == [("file:///t/metadata/a-5.avro",)]  # the committed one was deleted, as it should be
+    assert answer(decide(world, gone)) == "WOULD_FAIL pending_manifest_missing 106"
+    lost = Waiting("file:///t/data/1.parquet", is_manifest=False)
+    assert answer(decide(world, lambda *_: lost)) == "WOULD_FAIL pending_file_missing 106"
+    assert (
+        answer(decide(world, lambda *_: Waiting(live_rows=100))) == "WOULD_DUPLICATE pending_already_live 100"
+    )
+    assert answer(decide(world, lambda *_: Waiting(unknown="no access"))) == "UNKNOWN state_unreadable"
+    before = replace(world, before_stop=True)
+    assert answer(decide(before, gone)) == "SAFE"
+
+
+def test_what_waits_is_looked_for_also_where_the_table_stood_is_not_known() -> None:
+    """Seen on Flink 2.1: rolled back by one with nothing recorded; the restore never ran."""
+    chain = metadata(snapshots("a:4+10 a:5+20"), head=1, log=[1, 2, -1])
+    decision = decide(facts(sink_facts(chain), state("a:5", "a:5+20")), gone)
+    assert [(f.verdict.value, f.cause.value) for f in decision.findings] == [
+        ("WOULD_FAIL", "pending_manifest_missing"), ("UNKNOWN", "table_rolled_back"),
+    ]  # fmt: skip
 
 
 def test_an_entry_of_the_end_of_input_is_never_pending() -> None:
     """A drained v2 sink carries it in every later savepoint; refusing each time would be a false alarm for ever."""
     world = facts("a:4+10 a:5+1", state("a:5", "a:5+1", "a:MAX+713"))
-    assert answer(decide(world, lambda sink, path: False)) == "SAFE"
+    assert answer(decide(world, gone)) == "SAFE"
 
 
 def test_an_entry_without_rows_is_not_looked_for() -> None:
     world = facts("a:4+10", state("a:5", "a:5+0"))
-    assert answer(decide(world, lambda sink, path: False)) == "SAFE"
+    assert answer(decide(world, gone)) == "SAFE"
 
 
 # Drained
@@ -332,9 +355,9 @@ def test_an_entry_belongs_to_the_sink_of_its_operator() -> None:
     entries = (entry("a:5+20"), entry("a:5+30", operator=OTHER_OPERATOR))
     asked: list[tuple[str, str]] = []
 
-    def exists(sink, path):
-        asked.append((sink.sink.table, path))
-        return True
+    def exists(sink, entry, position):
+        asked.append((sink.sink.table, entry.manifests[0]))
+        return Waiting()
 
     world = facts(two_sinks("a:5+20", "a:4+7"), type(of)(of.savepoint, entries=entries))
     assert answer(decide(world, exists)) == "SAFE"

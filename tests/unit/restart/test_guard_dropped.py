@@ -126,6 +126,7 @@ def test_the_flag_does_not_excuse_an_undeclared_sink_whose_rows_wait() -> None:
         # A v1 sink through SQL ignores uid-suffix: what the run has stamped is what the state holds.
         (waiting(OPERATOR, is_v1=True), ORDERS, SinkProgram.SQL_V1, "SAFE"),
         (waiting(OPERATOR, is_v1=True), ORDERS, SinkProgram.UNKNOWN, "SAFE"),
+        (waiting("0c" * 16, is_v1=True), ORDERS, SinkProgram.SQL_V1, "SAFE"),
         # Of a jar the uid is what the program sets, so its run has stamped the old one.
         (waiting(V1, is_v1=True), RENAMED, SinkProgram.JAR, "WOULD_FAIL state_unmatched"),
         (waiting(V1, is_v1=True), ORDERS, SinkProgram.JAR, "SAFE"),

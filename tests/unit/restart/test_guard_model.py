@@ -14,6 +14,7 @@ from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.pending import Waiting
 from airflow_flink_iceberg.restart.position import Position, find_position
 from tests.support.guard_worlds import OPERATOR, facts
 from tests.support.sink_model import RestoreFails, Saved, World, damage
@@ -36,7 +37,10 @@ def world_facts(world: World, saved: Saved, recorded: SinkPosition | None, **fie
 
 
 def judged(world: World, saved: Saved, recorded: SinkPosition | None = None, **fields) -> Decision:
-    return decide(world_facts(world, saved, recorded, **fields), lambda sink, path: path in world.files)
+    def look(sink, entry, position) -> Waiting:
+        return Waiting(next((path for path in entry.manifests if path not in world.files), ""))
+
+    return decide(world_facts(world, saved, recorded, **fields), look)
 
 
 def record(world: World, saved: Saved) -> tuple[SinkPosition, bool]:

@@ -180,6 +180,8 @@ class TableAccess:
             with reported(self.config, f"table {self.identifier}"):
                 embedded = self.pointer.embedded(location, refs_only=refs_only)
             metadata = embedded or self._read_newest(location)
+            if older := self._cached.get(False):
+                metadata.learn_from(older)
             self._cached[refs_only and embedded is not None] = metadata
             return metadata
 

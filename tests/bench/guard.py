@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pyiceberg.catalog import Catalog
+
 from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
 from airflow_flink_iceberg.flink.deployments import open_deployment
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
@@ -42,7 +44,7 @@ from playground.stack import Stack
 from tests.bench.pairs import seconds
 from tests.e2e.rig import running_job
 from tests.integration.fakes.flink import FakeFlink
-from tests.support.crafted import CraftedTable, craft_table
+from tests.support.crafted import CraftedTable, craft_table, touch
 
 _MEGABYTE = 2**20
 _BIG = int(os.environ.get("GUARD_SNAPSHOTS", "100000"))
@@ -65,8 +67,8 @@ def _rows(
 ) -> list[dict[str, Any]]:
     kept = reopen()
     facts = replace(before, sinks=gather_sinks(kept, _run_of(before)))
-    unchanged = [seconds(lambda: _guard(kept, facts)) for _ in range(runs)]
-    moved = [_seconds_moved(reopen(), facts) for _ in range(runs)]
+    unchanged = [seconds(lambda: ask(kept, facts)) for _ in range(runs)]
+    moved = [_seconds_moved(kept, facts) for _ in range(runs)]
     metadata = facts.sinks[0].metadata
     size = len(kept.table(facts.sinks[0].sink).read_file(metadata.metadata_location)) / _MEGABYTE
     what = f"{metadata.snapshot_count:,} snapshots, {size:.1f} MB"
@@ -77,14 +79,11 @@ def _rows(
 
 
 def _seconds_moved(systems: Systems, facts: Facts) -> float:
-    """With another :class:`TableAccess`, which has seen nothing, as after a commit by somebody else."""
-    systems.table(
-        facts.sinks[0].sink
-    ).metadata_location()  # the connection to the catalog is open in a real window
-    return seconds(lambda: _guard(systems, facts))
+    touch(systems.table(facts.sinks[0].sink))
+    return seconds(lambda: ask(systems, facts))
 
 
-def _guard(systems: Systems, before: Facts) -> None:
+def ask(systems: Systems, before: Facts) -> None:
     """What lies between reading the state and the record of the launch.
 
     :raises RuntimeError: the decision is not the one that these tables ask for.
@@ -116,7 +115,7 @@ def _playground() -> Iterator[tuple[Facts, Callable[[], Systems]]]:
 
         systems = reopen()
         savepoint = stop(systems, rig.steps(), StopOptions())
-        yield _facts(systems, read_state(systems, savepoint, own_stop=True)), reopen
+        yield facts_of(systems, read_state(systems, savepoint, own_stop=True)), reopen
 
 
 @contextmanager
@@ -127,35 +126,43 @@ def _crafted(snapshots: int, megabytes: int | None) -> Iterator[tuple[Facts, Cal
         if megabytes:
             _pad(table, megabytes)
         catalog = table.access().catalog
-        flink.add_job(_job(table).name, job_id=table.job_id, state="FINISHED")
+        flink.add_job(job_of(table).name, job_id=table.job_id, state="FINISHED")
 
         def reopen() -> Systems:
-            client = FlinkClient(FlinkEndpoint(flink.url))
-            client.overview()
-            return Systems(
-                _job(table),
-                client,
-                open_deployment(_job(table), client),
-                lambda sink: TableAccess(table.config, sink.table, catalog),
-            )
+            return systems_of(table, flink.url, catalog)
 
-        yield _facts(reopen(), _state(table)), reopen
+        yield facts_of(reopen(), state_of(table)), reopen
 
 
-def _facts(systems: Systems, state: State) -> Facts:
+def systems_of(table: CraftedTable, flink_url: str, catalog: Catalog) -> Systems:
+    """The systems of a crafted table's job, with a connection to Flink that is open already."""
+    client = FlinkClient(FlinkEndpoint(flink_url))
+    client.overview()
+    job = job_of(table)
+    return Systems(
+        job,
+        client,
+        open_deployment(job, client),
+        lambda sink: TableAccess(table.config, sink.table, catalog),
+    )
+
+
+def facts_of(systems: Systems, state: State) -> Facts:
+    """What is known before the stop."""
     job_id = state.savepoint.job_id
     sinks = gather_sinks(systems, job_id)
     return Facts(state, sinks, gather_cluster(systems, job_id), gather_lineage(sinks))
 
 
-def _state(table: CraftedTable) -> State:
+def state_of(table: CraftedTable) -> State:
     """The state of the newest commit; its staged rows are in the table, as after a clean stop."""
     savepoint = Savepoint("file:///savepoints/s-1", table.newest_checkpoint_id, table.job_id)
     entry = Entry(table.newest_checkpoint_id, table.job_id, table.operator_id, table.rows, ())
     return State(savepoint, own_stop=True, entries=(entry,))
 
 
-def _job(table: CraftedTable) -> FlinkJob:
+def job_of(table: CraftedTable) -> FlinkJob:
+    """The job that writes a crafted table."""
     return FlinkJob("orders", deployment=ExternalDeployment(), sinks=[TableSink(table.identifier)])
 
 

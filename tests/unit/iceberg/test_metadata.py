@@ -119,13 +119,40 @@ def test_snapshots_are_found_from_many_threads_at_once() -> None:
     assert metadata.snapshot(2001) is None
 
 
-def test_a_text_is_looked_for_once_however_long_the_history() -> None:
-    """It is asked several times while a job is down; 2,500 snapshots are more than two of the searched pieces."""
+def test_jobs_are_looked_for_once_however_long_the_history() -> None:
+    """Asked several times while a job is down; 2,500 snapshots are more than two of the searched pieces."""
     metadata = parsed(document(line(*[("a", number) for number in range(1, 2_499)], ("b", 1), ("c", 1))))
     began = time.perf_counter()
     assert metadata.mentions("e" * 32) is False
     first = time.perf_counter() - began
     began = time.perf_counter()
-    assert [metadata.mentions("e" * 32) for _ in range(20)] == [False] * 20
+    assert not any(metadata.mentions(letter * 32) for letter in "fghijklmnopqrstuvwx")
     assert time.perf_counter() - began < first
     assert all(metadata.mentions(letter * 32) for letter in "abc")
+
+
+def test_only_the_stamp_of_a_commit_makes_its_job_known() -> None:
+    made = document(line(("a", 1)))
+    made["properties"] = {"flink-iceberg.runs": "b" * 32}
+    made["snapshots"][0]["summary"]["written-by"] = "c" * 32
+    spaced = json.dumps(made, indent=2).encode()
+    metadata = parse_metadata(spaced, "file:///t/metadata/1.metadata.json")
+    assert [metadata.mentions(letter * 32) for letter in "abc"] == [True, False, False]
+
+
+def test_a_later_version_knows_the_jobs_of_the_one_before() -> None:
+    old = parsed(document(line(("a", 1), ("b", 2))))
+    assert old.mentions("a" * 32)
+    new = parsed(document(line(("a", 1), ("b", 2), ("c", 3))))
+    new.learn_from(old)
+    assert [new.mentions(letter * 32) for letter in "abcd"] == [True, True, True, False]
+
+
+def test_a_version_whose_first_snapshots_are_gone_learns_nothing() -> None:
+    old = parsed(document(line(("a", 1), ("b", 2), ("c", 3))))
+    assert old.mentions("a" * 32)
+    made = document(line(("a", 1), ("b", 2), ("c", 3), ("d", 4)))
+    made["snapshots"] = made["snapshots"][1:]
+    new = parsed(made)
+    new.learn_from(old)
+    assert [new.mentions(letter * 32) for letter in "abcd"] == [False, True, True, True]

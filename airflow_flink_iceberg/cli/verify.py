@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_flink_iceberg.checks import CHECK_TYPES, Check, default_checks, parse
 from airflow_flink_iceberg.cli.output import complain, exit_code, print_json, print_text
 from airflow_flink_iceberg.cli.tables import add_table_arguments, open_table
+from airflow_flink_iceberg.cli.verify_engine import NamedEngines, add_engine_arguments, with_engine
 from airflow_flink_iceberg.cli.verify_state import GivenState, add_state_arguments, keeping_of, opened_state
 from airflow_flink_iceberg.model.errors import InvalidValue
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--restart", metavar="FILE", help="the JSON of the restart to verify; also the default for --since"
     )
     add_state_arguments(parser)
+    add_engine_arguments(parser)
     parser.add_argument(
         "--report",
         metavar="PATH",
@@ -52,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the checks and print the report; the exit code is the report's outcome."""
     checks = _checks(options.check or ["default"], with_restart=options.restart is not None)
+    checks = with_engine(checks, options)
     restart = _restart(options.restart) if options.restart else None
     keeping = keeping_of(options)
     with opened_state(options, restart) as given:
@@ -96,6 +99,7 @@ def _context(options: argparse.Namespace, restart: Restart | None, given: GivenS
         state=given.metadata,
         state_job_id=given.job_id,
         why_no_state=given.why_not,
+        engines=NamedEngines.of(options),
     )
 
 

@@ -89,6 +89,14 @@ def parse_script(text: str) -> SqlScript:
     return SqlScript(settings, tuple(ddl), _launching(inserts[0]))
 
 
+def catalog_statements(text: str) -> tuple[str, ...]:
+    """The ``CREATE CATALOG`` statements of a script, for another session that has to know the same catalogs.
+
+    :raises InvalidValue: an open quote or comment.
+    """
+    return tuple(item.text for item in _statements(text) if item.words.startswith("CREATE CATALOG "))
+
+
 def single_query(text: str) -> str:
     """The one reading statement that a text is, without a semicolon at its end.
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_flink_iceberg.checks import Check
+    from airflow_flink_iceberg.integrity.engines.sql import OpenEngine
     from airflow_flink_iceberg.integrity.kept_baselines import Keeping, Kept
     from airflow_flink_iceberg.model.job import TableSink
     from airflow_flink_iceberg.model.result import CheckReport, CheckResult
@@ -33,11 +34,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Given:
-    """What all tables of a job are compared with; ``made_of`` tells whether the job is still the same."""
+    """What all tables of a job are compared with, and what else can be asked.
+
+    :param made_of: tells whether the job is still the same.
+    """
 
     restart: Restart | None
     state: RunningState
     made_of: str | None
+    engines: OpenEngine
 
 
 class IcebergIntegrityCheckOperator(FlinkJobOperator):
@@ -50,6 +55,8 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         baseline that was kept; ``None``: the whole history. ``state_matches_table`` counts from there.
     :param checks: Values from :mod:`airflow_flink_iceberg.checks`, or their dicts. Defaults to ``default_checks()``:
         all that needs no knowledge of the columns.
+        A check's ``engine`` is ``flink`` (the job's own cluster, by its connection's ``sql_gateway_url``), ``duckdb``,
+        or the id of a connection with a ``DbApiHook``.
     :param keep_baseline: Where ``state_matches_table`` found the table whole, keep that in the table as a tag and a
         property, so that the next check ``since="last-proven"`` reads only what is new. A retry keeps it once.
     :param accept_rows: The history gap that a person accepts (doubled > 0, missing < 0), with ``reason``: exactly this
@@ -136,22 +143,27 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
     def _given(self, systems: Systems, context: Context) -> _Given:
         """What the tables are compared with; the newest checkpoint is read only if a check compares them with it."""
-        from jinja2 import TemplateError
-
+        from airflow_flink_iceberg.hooks.engines import ConnectedEngines
         from airflow_flink_iceberg.integrity.fingerprint import fingerprint
         from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
 
         restart = self._restart()
+        engines = ConnectedEngines(self.flink_job, lambda: self._script(context))
         if not any(check.name == "state_matches_table" for check in self._checks()):
-            return _Given(restart, RunningState(), None)
+            return _Given(restart, RunningState(), None, engines)
         state = read_running_state(systems, restart.running_job.job_id if restart else None)
+        made_of = fingerprint(self.flink_job, self._script(context), state.metadata)
+        return _Given(restart, state, made_of, engines)
+
+    def _script(self, context: Context) -> str | None:
+        """The job's script: a check must not fail for want of it, nor of what its template needs."""
+        from jinja2 import TemplateError
+
         try:
-            script = script_text(self.flink_job, self, context)
-        except (InvalidValue, OSError, TypeError, TemplateError) as error:
-            # A check must not fail for want of a script, nor of what its template needs (no loader: a TypeError).
-            self.log.info("Whether the job's script is still the same is not known: %s", error)
-            script = None
-        return _Given(restart, state, fingerprint(self.flink_job, script, state.metadata))
+            return script_text(self.flink_job, self, context)
+        except (InvalidValue, OSError, TypeError, TemplateError) as error:  # a TypeError: there is no loader
+            self.log.info("The job's script is not known here: %s", error)
+            return None
 
     def _keeping(self) -> Keeping | None:
         from airflow_flink_iceberg.integrity.baselines import Acceptance
@@ -185,6 +197,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             state_job_id=given.state.job_id,
             why_no_state=given.state.why_not,
             fingerprint=given.made_of,
+            engines=given.engines,
         )
         checks = self._checks()
         report = run_checks(checks, context)

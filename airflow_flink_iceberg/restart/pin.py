@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -18,7 +19,7 @@ from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
-from airflow_flink_iceberg.model.errors import IcebergError, InvalidValue
+from airflow_flink_iceberg.model.errors import CatalogUnreachable, IcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
@@ -27,6 +28,8 @@ from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 
 MAX_AGE_DAYS = 7.0
 _DAY_MS = 86_400_000
+_PAUSES = (0.2, 1.0)
+"""Seconds before the second and the third try of a pin that the catalog did not answer."""
 _MAX_LINKS = 100
 """Links kept as table properties; of runs that no snapshot names any more the oldest go first."""
 
@@ -112,7 +115,7 @@ def _update(
     systems: Systems, sink: TableSink, changes: list[RefChange], properties: dict[str, str | None]
 ) -> bool:
     try:
-        update_refs(systems.table(sink), changes, properties=properties)
+        _persistently(lambda: update_refs(systems.table(sink), changes, properties=properties))
     except (IcebergError, InvalidValue) as error:
         log.warning("%s@%s stays unpinned: %s", sink.table, sink.branch, error)
         if changes and properties and isinstance(error, InvalidValue):
@@ -120,6 +123,22 @@ def _update(
             _update(systems, sink, [], properties)
         return False
     return True
+
+
+def _persistently(update: Callable[[], object]) -> None:
+    """A hiccup of the catalog must not cost the pin: nobody comes back for it, since it never fails the restart.
+
+    :raises IcebergError, InvalidValue: refused, or no answer several times.
+    """
+    for pause in _PAUSES:
+        try:
+            update()
+        except CatalogUnreachable as error:
+            log.info("No answer yet: %s", error)
+            time.sleep(pause)
+        else:
+            return
+    update()
 
 
 def _baseline_properties(

@@ -21,10 +21,17 @@ from pyiceberg.catalog.sql import SqlCatalog
 from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
 from airflow_flink_iceberg.flink.deployments import open_deployment
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
+from airflow_flink_iceberg.iceberg.row_positions import Columns
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
 from airflow_flink_iceberg.model.job import FlinkJob, JarDeployment, TableSink
+from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.restart.cancel import cancel_job
+from airflow_flink_iceberg.restart.recover import RecoverOptions, recover
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
+from airflow_flink_iceberg.restart.restore_points import RestorePointOptions, create_restore_point
+from airflow_flink_iceberg.restart.rollback import RollbackOptions, rollback
+from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savepoint
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.state_files import open_state_files
@@ -47,7 +54,8 @@ class Lake:
     def __init__(self, directory: Path, database: str = "catalog.db") -> None:
         self.directory = directory
         self.database = directory / database
-        self.properties = {
+        self.read_timeout = 60.0
+        self.properties: dict[str, str] = {
             "type": "sql",
             "uri": f"sqlite:///{self.database}",
             "warehouse": f"file://{directory}/warehouse",
@@ -71,9 +79,14 @@ class Lake:
             source.backup(target)
         return twin
 
+    @property
+    def config(self) -> CatalogConfig:
+        """The catalog as the code under test is given it."""
+        return CatalogConfig("lake", self.properties, read_timeout=self.read_timeout)
+
     def access(self) -> TableAccess:
         """With nothing cached."""
-        return TableAccess(CatalogConfig("lake", self.properties), "shop.orders")
+        return TableAccess(self.config, "shop.orders")
 
     def commit(self, job_id: str, checkpoint_id: int, rows: int, operator: str = OPERATOR) -> int:
         """A commit as a sink makes it, without data files: nobody here reads rows. Returns the snapshot's id."""
@@ -218,20 +231,21 @@ def open_systems(
     **endpoint: Any,
 ) -> Iterator[Systems]:
     """The systems as an operator opens them."""
-    roots = (f"{directory}/savepoints", f"{directory}/checkpoints")
+    roots = tuple(f"{directory}/{name}" for name in ("savepoints", "checkpoints", "states"))
     with FlinkClient(FlinkEndpoint(flink_url, **{"timeout": 5.0, **endpoint}), on_request) as client:
         yield Systems(
             job,
             client,
             open_deployment(job, client),
-            lambda sink: TableAccess(CatalogConfig("lake", lake.properties), sink.table),
+            lambda sink: TableAccess(lake.config, sink.table),
             open_state_files(roots, {}),
             roots,
         )
 
 
 OPTIONS = RestartOptions(
-    StopOptions(poll_interval=0.01, timeout=20.0), StartOptions(poll_interval=0.01, timeout=20.0)
+    StopOptions(poll_interval=0.01, timeout=20.0, patience=2.0),
+    StartOptions(poll_interval=0.01, timeout=20.0, patience=2.0),
 )
 
 
@@ -261,11 +275,12 @@ def run_case(case: Mapping[str, Any]) -> int:
     """One use case in a child process; its result or error is written to ``case["result"]``."""
     directory = Path(case["directory"])
     lake = Lake(Path(case["lake"]), case["database"])
+    lake.properties = case.get("catalog", lake.properties)
     store = KillingStore(Path(case["store"]), case.get("die", ""))
     steps = Steps(store, epoch=case.get("epoch", 0))
     try:
         with open_systems(case["flink"], lake, directory) as systems:
-            result = run_use_case(case["use_case"], systems, steps, case.get("savepoint"))
+            result = run_use_case(case["use_case"], systems, steps, case.get("given"))
     except FlinkIcebergError as error:
         Path(case["result"]).write_text(json.dumps({"error": type(error).__name__, "message": str(error)}))
         return 3
@@ -274,16 +289,55 @@ def run_case(case: Mapping[str, Any]) -> int:
 
 
 def run_use_case(
-    name: str, systems: Systems, steps: Steps, savepoint: Mapping[str, Any] | None = None
+    name: str, systems: Systems, steps: Steps, given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """``stop``, ``start`` or ``restart`` as the operators call them."""
-    if name == "restart":
-        return restart(systems, steps, OPTIONS).to_dict()
-    if name == "stop":
-        settle_request(systems, steps)
-        return stop(systems, steps, OPTIONS.stop).to_dict()
-    running, decision = start_job(systems, steps, Savepoint.from_dict(savepoint or {}), OPTIONS.start)
+    """A use case of the step table, as the operators call it, from ``given``: a savepoint or restore point."""
+    return _USE_CASES[name](systems, steps, given or {})
+
+
+def _stop(systems: Systems, steps: Steps, _: Mapping[str, Any]) -> dict[str, Any]:
+    settle_request(systems, steps)
+    return stop(systems, steps, OPTIONS.stop).to_dict()
+
+
+def _start(systems: Systems, steps: Steps, given: Mapping[str, Any]) -> dict[str, Any]:
+    running, decision = start_job(systems, steps, Savepoint.from_dict(given), OPTIONS.start)
     return {"running_job": running.to_dict(), "decision": decision.to_dict()}
+
+
+def _savepoint(systems: Systems, steps: Steps, _: Mapping[str, Any]) -> dict[str, Any]:
+    return take_savepoint(systems, steps, SavepointOptions(poll_interval=0.01, timeout=20.0)).to_dict()
+
+
+def _cancel(systems: Systems, steps: Steps, _: Mapping[str, Any]) -> dict[str, Any]:
+    return cancel_job(systems, steps, poll_interval=0.01, timeout=20.0).to_dict()
+
+
+def _restore_point(systems: Systems, steps: Steps, given: Mapping[str, Any]) -> dict[str, Any]:
+    options = RestorePointOptions(poll_interval=0.01, timeout=0.1)
+    return create_restore_point(systems, steps, Savepoint.from_dict(given), options).to_dict()
+
+
+def _rollback(systems: Systems, steps: Steps, given: Mapping[str, Any]) -> dict[str, Any]:
+    options = RollbackOptions(dry_run=False, reason="rows doubled", quiet_seconds=0.0)
+    return rollback(systems, steps, RestorePoint.from_dict(given), options).to_dict()
+
+
+def _recover(systems: Systems, steps: Steps, _: Mapping[str, Any]) -> dict[str, Any]:
+    options = RecoverOptions(dry_run=False, columns=Columns("p", "o"), reason="lost yesterday")
+    return recover(systems, steps, options).to_dict()
+
+
+_USE_CASES: dict[str, Callable[[Systems, Steps, Mapping[str, Any]], dict[str, Any]]] = {
+    "restart": lambda systems, steps, _: restart(systems, steps, OPTIONS).to_dict(),
+    "stop": _stop,
+    "start": _start,
+    "savepoint": _savepoint,
+    "cancel": _cancel,
+    "restore point": _restore_point,
+    "rollback": _rollback,
+    "recover": _recover,
+}
 
 
 __all__ = [

@@ -61,7 +61,7 @@ def main(function: str) -> None:
         pid = os.fork()
         if pid == 0:
             # Nothing of a child may run past its end, and none may live for ever.
-            signal.alarm(60)
+            signal.alarm(240)
             code = 1
             try:
                 code = call(json.loads(line)) or 0

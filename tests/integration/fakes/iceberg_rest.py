@@ -115,6 +115,10 @@ class IcebergRest:
         """Order a fault, or a plain HTTP status, for the next request of ``method`` to a table."""
         self._faults.append((method, fault))
 
+    def location(self, identifier: str) -> str:
+        """Of the table's newest metadata file."""
+        return self._tables[identifier].location
+
     def metadata(self, identifier: str) -> dict[str, Any]:
         """The table's metadata now."""
         return self._tables[identifier].metadata

@@ -95,6 +95,8 @@ def measure(
     _require_id_used_once(context, state, above.snapshots[:later], started_at)
     rivals = _rivals_on_top(context, state, tree, above.snapshots[later:])
     judged = above.snapshots[later + rivals :]
+    if not judged:
+        _require_above_baseline(context, state, baseline)
     head = judged[0].snapshot_id if judged else base_id
     operators = _operators(context, state, above.snapshots)
     mine = [_is_own(context.history, each, tree, operators) for each in judged]
@@ -152,6 +154,17 @@ def _is_older(context: CheckContext, state: ProofState, baseline: Baseline) -> b
     if baseline.job_id == state.job_id:
         return baseline.checkpoint_id > state.checkpoint_id
     return context.runs.contained(baseline.job_id).get(state.job_id, -1) >= state.checkpoint_id
+
+
+def _require_above_baseline(context: CheckContext, state: ProofState, baseline: Baseline | None) -> None:
+    """Where nothing came since, T is the baseline's own snapshot, and only on the state's line is that so."""
+    if baseline is None or baseline.job_id is None:
+        return
+    if baseline.job_id not in {state.job_id, *context.runs.contained(state.job_id)}:
+        raise Unproven(
+            f"the state's run {state.job_id} does not descend from run {baseline.job_id}, of which the baseline was "
+            "made, and has committed nothing since; use a state of that line"
+        )
 
 
 def _topic_id(context: CheckContext, topic: str) -> str | None:

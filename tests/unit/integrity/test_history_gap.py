@@ -359,3 +359,15 @@ def test_an_entry_is_committed_only_by_its_own_operator() -> None:
     chain = metadata(snapshots("a:5+40", operator="0e" * 16))
     assert says(context(chain, state("a:5", [60, 40], "a:5+60"))) == "warn consistent +0"
     assert says(context("a:5+100", state("a:5", [60, 40], "a:5+60"))) == "warn consistent +0"
+
+
+def test_a_baseline_of_a_rival_gives_no_number_to_a_line_that_has_written_nothing_since() -> None:
+    """T of the state lies below the baseline's snapshot then, and no sum from there can reach it."""
+    table, links = "b:3+5 c:4+1 d:3+1", "b<a:2 c<b:3 d<a:2"
+    of = state("c:4", [4, 3])
+    rival = baseline(3, [3, 2], pending_rows=1, job_id=run_id("d"), checkpoint_id=5)
+    found = result(context(table, of, links, baseline=rival))
+    assert (found.outcome, found.evidence.get("gap")) == ("unknown", None)
+    assert "does not descend" in (found.description or "")
+    own = baseline(1, [3, 3], job_id=run_id("b"), checkpoint_id=3)
+    assert says(context("b:3+6 c:4+1", of, "b<a:2 c<b:3", baseline=own)) == "warn consistent +0"

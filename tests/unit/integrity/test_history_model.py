@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 from airflow_flink_iceberg.integrity.history_gap import measure
-from airflow_flink_iceberg.integrity.proof_state import read_proof_state
+from airflow_flink_iceberg.integrity.proof_state import Broken, Unproven, read_proof_state
+from tests.support.guard_worlds import run_id
 from tests.support.proof_model import World
-from tests.support.proof_worlds import context
+from tests.support.proof_worlds import baseline, context
 
-HISTORIES = 1_500
+HISTORIES = 2_400
 STEPS = 14
 
 
@@ -30,9 +32,44 @@ def test_the_gap_equals_the_damage_counted_row_by_row() -> None:
             cases += 1
             damaged += told != 0
             staged += bool(gap.pending)
-    assert cases > 3_000
+    assert cases > 5_000
     assert damaged > cases / 20
     assert staged > cases / 10
+
+
+def test_since_any_baseline_the_gap_is_what_was_damaged_since() -> None:
+    """Whatever the baseline: the damage counted at the state, less the damage counted at the baseline."""
+    random = Random(42)
+    cases = damaged = refused = 0
+    for number in range(400):
+        world = World(random)
+        for _ in range(random.randint(4, STEPS)):
+            world.step()
+        table, links = world.metadata(), " ".join(world.links)
+        for older, kept in itertools.combinations(random.sample(world.states, min(4, len(world.states))), 2):
+            at = measure(context(table, None, links), read_proof_state(world.state_bytes(older)), 0)
+            offsets = [older.offsets[partition] for partition in range(world.partitions)]
+            since = baseline(
+                at.snapshot_id,
+                offsets,
+                pending_rows=at.pending_rows,
+                job_id=run_id(older.run),
+                checkpoint_id=older.checkpoint,
+            )
+            of = read_proof_state(world.state_bytes(kept))
+            try:
+                gap = measure(context(table, None, links, baseline=since), of, 0)
+            except (Unproven, Broken):
+                refused += 1
+                continue
+            told = world.damage(kept) - world.damage(older)
+            states = f"{older.run}:{older.checkpoint} to {kept.run}:{kept.checkpoint}"
+            assert gap.rows == told, f"history {number}: {_spoken(world)}; {states}"
+            cases += 1
+            damaged += told != 0
+    assert cases > 700
+    assert damaged > 50
+    assert refused > 60
 
 
 def test_restarts_as_they_should_be_raise_no_alarm() -> None:

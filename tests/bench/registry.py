@@ -40,6 +40,8 @@ MEASUREMENTS = (
     Measurement("probe", ("probe_unchanged_vs_load_table", "probe_changed_vs_load_table"), 20),
     Measurement("pin", ("pin_10k_snapshots_vs_create_tag",), 10),
     Measurement("imports", ("import_cost",), 30),
+    Measurement("cli_help", ("cli_help",), 30),
+    Measurement("report", ("report_10k_results",), 10),
     Measurement(
         "guard",
         (
@@ -55,6 +57,21 @@ MEASUREMENTS = (
     Measurement("sensors", ("waiting_sensors_lag", "waiting_sensors_lag_beside_hung"), 1),
     Measurement(
         "rows", ("rows_proof_vs_decode", "rows_proof_vs_decode_alternating", "rows_proof_peak_memory"), 5
+    ),
+    Measurement(
+        "rows_engines",
+        (
+            "rows_proof_vs_duckdb",
+            "rows_proof_vs_polars",
+            "rows_proof_vs_duckdb_alternating",
+            "rows_proof_vs_polars_alternating",
+        ),
+        3,
+    ),
+    Measurement(
+        "proof",
+        ("bounds_proof_vs_manifest_decode", "bounds_incremental_vs_first", "metadata_checks_10k_snapshots"),
+        5,
     ),
 )
 

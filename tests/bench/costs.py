@@ -1,0 +1,145 @@
+"""``python -m tests.bench.costs``: what the proof costs as tables grow, and what it costs when only a little is new.
+
+Time should grow with what is new, memory not at all. Each line is a process of its own: seconds of the work, and how
+far its memory rose above what it had after its imports. ``COSTS_SNAPSHOTS`` and ``COSTS_ROWS`` set other sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from airflow_flink_iceberg.checks import (
+    commit_continuity,
+    freshness,
+    kafka_offsets,
+    lineage,
+    schema_unchanged,
+    single_writer,
+)
+from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
+from airflow_flink_iceberg.integrity.context import CheckContext, open_context
+from airflow_flink_iceberg.integrity.suite import run_checks
+from airflow_flink_iceberg.model import Outcome
+from airflow_flink_iceberg.model.baseline import Baseline
+from tests.bench.rows import FILES, RUN, make_table, memory_kb, open_access
+from tests.support.crafted import craft_table
+
+RESULT = Path(__file__).resolve().parents[2] / ".playground" / "costs.json"
+SNAPSHOTS = [int(size) for size in os.environ.get("COSTS_SNAPSHOTS", "1000 10000 100000").split()]
+ROWS = [int(size) for size in os.environ.get("COSTS_ROWS", "1000000 10000000 100000000").split()]
+NEW = 100
+_PARTITIONS = 3
+
+
+def main() -> int:
+    """Measure, print a table, and write it as JSON."""
+    lines = [*_metadata_lines(), *_row_lines()]
+    for line in lines:
+        print(f"{line['what']:58} {line['seconds']:9.3f} s {line['peak_mb']:8.1f} MB", flush=True)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _metadata_lines() -> Iterator[dict[str, Any]]:
+    for count in SNAPSHOTS:
+        with tempfile.TemporaryDirectory() as directory:
+            made = craft_table(Path(directory), count)
+            table = json.dumps([made.config.name, dict(made.config.properties), made.identifier])
+            yield _measured(f"metadata checks, {count:,} snapshots", "metadata", table)
+            yield _measured(f"  since {NEW} snapshots ago", "metadata_since", table)
+
+
+def _row_lines() -> Iterator[dict[str, Any]]:
+    for count in ROWS:
+        with tempfile.TemporaryDirectory() as directory:
+            place = Path(directory, "table")
+            make_table(place, _PARTITIONS, RUN, rows=count)
+            yield _measured(f"kafka_offsets, {count:,} rows in {FILES} files", "rows", str(place))
+            yield _measured("  since a baseline one file ago", "rows_since", str(place))
+
+
+def _measured(what: str, work: str, table: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.costs", work, table],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{what}: {done.stderr.strip().splitlines()[-1:]}")
+    return {"what": what, **json.loads(done.stdout)}
+
+
+def _child(work: str, table: str) -> None:
+    """Measure one thing in this process and print it."""
+    before = memory_kb("VmRSS")
+    started = time.perf_counter()
+    _WORK[work](table)
+    seconds = time.perf_counter() - started
+    peak = (memory_kb("VmHWM") - before) / 1024
+    print(json.dumps({"seconds": round(seconds, 3), "peak_mb": round(peak, 1)}))
+
+
+def _metadata(table: str, since: bool = False) -> None:
+    name, properties, identifier = json.loads(table)
+    access = TableAccess(CatalogConfig(name, properties), identifier)
+    begin = None
+    if since:
+        metadata = access.metadata()
+        chain = metadata.head("main")
+        for _ in range(NEW):
+            link = metadata.link(chain) if chain is not None else None
+            chain = link.parent_id if link else None
+        begin = chain
+    checks = [commit_continuity(), lineage(), single_writer(), schema_unchanged(), freshness()]
+    report = run_checks(checks, open_context(access, since=begin))
+    if any(result.outcome is not Outcome.PASS for result in report.results):
+        raise RuntimeError(str([(each.name, each.outcome) for each in report.results]))
+
+
+def _rows(directory: str, since: bool = False) -> None:
+    access = open_access(directory)
+    context = _since(access) if since else open_context(access)
+    result = run_checks([kafka_offsets("kafka_partition", "kafka_offset")], context).results[0]
+    if result.outcome is not Outcome.PASS:
+        raise RuntimeError(result.description)
+
+
+def _since(access: TableAccess) -> CheckContext:
+    """A baseline below the last file; the stream gives each partition its turn, so the offsets can be told."""
+    table = access.load()
+    parent = table.metadata.snapshots[-2]
+    rows = int((parent.summary and parent.summary["total-records"]) or 0)
+    turns, rest = divmod(rows, RUN)
+    offsets = {
+        f"orders/{part}": (turns // _PARTITIONS + (part < turns % _PARTITIONS)) * RUN
+        + (rest if part == turns % _PARTITIONS else 0)
+        for part in range(_PARTITIONS)
+    }
+    made = Baseline("shop.orders", "main", str(table.metadata.table_uuid), parent.snapshot_id, offsets)
+    return open_context(access, since=parent.snapshot_id, baseline=made)
+
+
+_WORK: dict[str, Callable[[str], None]] = {
+    "metadata": _metadata,
+    "metadata_since": lambda table: _metadata(table, since=True),
+    "rows": _rows,
+    "rows_since": lambda table: _rows(table, since=True),
+}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        _child(*sys.argv[1:])
+    else:
+        sys.exit(main())

@@ -113,6 +113,17 @@ class TableMetadata:
         """The files before this one, oldest first; trimmed to ``write.metadata.previous-versions-max``."""
         return self._decode_log(self._logs[1], _METADATA_LOG, "metadata-log")
 
+    @property
+    def created_at(self) -> int | None:
+        """When the table was made, in milliseconds since the epoch; ``None``: its first file is not known any more."""
+        log = self.metadata_log
+        first, at = (
+            (log[0].metadata_file, log[0].timestamp_ms)
+            if log
+            else (self.metadata_location, self.last_updated_ms)
+        )
+        return at if first.rpartition("/")[2].startswith("00000-") else None
+
     def head(self, branch: str = MAIN) -> int | None:
         """The snapshot id at the tip of ``branch``; ``None`` for ``main`` of a table without commits.
 

@@ -70,6 +70,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", gc=Fal
         return 0 if text is None else decimal(text)
 
     @property
+    def added_deletes(self) -> int | None:
+        """Deletes by key or by position that this snapshot brought: 0 for a ``replace``, ``None`` when unreadable."""
+        if self.operation == REPLACE:
+            return 0
+        found = [
+            decimal(self.summary.get(key, "0"))
+            for key in ("added-equality-deletes", "added-position-deletes")
+        ]
+        return None if None in found else sum(filter(None, found))
+
+    @property
     def is_append_only(self) -> bool:
         """Whether the summary shows that nothing was deleted or overwritten; an unreadable number is not shown."""
         if self.summary.get("replace-partitions") == "true":

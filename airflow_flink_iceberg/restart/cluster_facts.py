@@ -38,6 +38,7 @@ class ClusterFacts:
     """What the cluster says of jobs; ``reachable`` false makes it all unknown.
 
     :param old_state: state of the run whose state is to be restored; ``None``: the cluster has forgotten it.
+    :param old_started_at: when that run began, in milliseconds since the epoch.
     :param ended: ids that have lived on this cluster and would be refused as duplicates.
     :param others: jobs of other names that have not ended.
     :param seen: of those, the ids that were looked at and are no rivals. A job is restored once, before it runs: what
@@ -51,6 +52,7 @@ class ClusterFacts:
     why_not: str = ""
     others: tuple[JobSummary, ...] = ()
     seen: frozenset[str] = frozenset()
+    old_started_at: int | None = None
 
 
 def gather_cluster(
@@ -59,12 +61,14 @@ def gather_cluster(
     """Look for the old job and for rivals by name, in one request; :func:`look_at_others` looks further."""
     try:
         jobs = systems.client.jobs()
-        old_state = _state_now(systems, next((job for job in jobs if job.job_id == old_job_id), None))
+        old = next((job for job in jobs if job.job_id == old_job_id), None)
+        old_state = _state_now(systems, old)
     except FlinkUnreachable as error:
         return ClusterFacts(reachable=False, why_not=str(error))
     alive = [job for job in jobs if not job.state.is_terminal and job.job_id not in {old_job_id} | ours]
     return ClusterFacts(
         old_state=old_state,
+        old_started_at=old.started_at if old else None,
         ended=frozenset(job.job_id for job in jobs if job.state.is_terminal),
         rivals=tuple(_rival(job, "has the same name") for job in alive if job.name == systems.job.name),
         others=tuple(job for job in alive if job.name != systems.job.name),

@@ -14,6 +14,7 @@ from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
+from airflow_flink_iceberg.restart.changes import Changes, own_changes, waiting_changes
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.rollback_traces import is_all_retained, log_has_a_hole, taken_off, went_on
 from airflow_flink_iceberg.restart.state import Entry, State
@@ -42,17 +43,27 @@ class Unclear:
 
 @dataclass(frozen=True)
 class Gap:
-    """Rows that a restore would add (> 0) or miss (< 0), with its four terms."""
+    """What a restore would add or miss, with its four terms."""
 
-    own_since: int
-    own_abandoned: int
-    pending_at_head: int
-    pending_at_position: int
+    own_since: Changes
+    own_abandoned: Changes
+    pending_at_head: Changes
+    pending_at_position: Changes
 
     @property
-    def rows(self) -> int:
-        """The restore gap."""
-        return self.own_since - self.own_abandoned + self.pending_at_head - self.pending_at_position
+    def net(self) -> Changes:
+        """The restore gap: rows and deletes that a restore would add (> 0) or miss (< 0)."""
+        since, abandoned, head, position = (
+            self.own_since,
+            self.own_abandoned,
+            self.pending_at_head,
+            self.pending_at_position,
+        )
+        return Changes(
+            since.rows - abandoned.rows + head.rows - position.rows,
+            since.deletes - abandoned.deletes + head.deletes - position.deletes,
+            all(each.append_only for each in (since, abandoned, head, position)),
+        )
 
 
 def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
@@ -87,10 +98,10 @@ def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
         # The job has just ended cleanly and wrote nothing since its start: whatever the table holds, this state
         # stands at it.
         return Position(sink.head_id, "at_stop")
-    return _rolled_back(sink, limits, None) or _before_any_commit(sink, state)
+    return _rolled_back(sink, limits, None) or _before_any_commit(facts, sink, state)
 
 
-def _before_any_commit(sink: SinkFacts, state: State) -> Position | Unclear:
+def _before_any_commit(facts: Facts, sink: SinkFacts, state: State) -> Position | Unclear:
     """No run that this state descends from has committed, as far as is known: a first start, or lost history."""
     walk = sink.history.walk(sink.head_id)
     if not walk.complete:
@@ -106,11 +117,21 @@ def _before_any_commit(sink: SinkFacts, state: State) -> Position | Unclear:
             f"{sink.name} holds commits of job {job_id}, and nothing says whether this state descends "
             "from it",
         )
-    if state.consumed_nothing:
+    if state.consumed_nothing or _is_older_than_the_run(facts, sink, len(walk.snapshots)):
         return Position(None, "derived")
     return Unclear(
         "lineage_cut", f"{sink.name} holds no commit of this job's runs, as a recreated table would"
     )
+
+
+def _is_older_than_the_run(facts: Facts, sink: SinkFacts, snapshots: int) -> bool:
+    """Whether the table is the one that the state's run had from its start, and never held more than it holds now.
+
+    Then a sink that never wrote, as of dead letters that never came, is told from a table that was made anew.
+    """
+    made, started, metadata = sink.metadata.created_at, facts.cluster.old_started_at, sink.metadata
+    is_all = metadata.format_version > 1 and metadata.last_sequence_number == snapshots
+    return is_all and made is not None and started is not None and made < started
 
 
 def _heads(sink: SinkFacts) -> list[int | None]:
@@ -177,8 +198,8 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
     whose = _unknown_origin(sink, (*since.snapshots, *abandoned.snapshots))
     if unclear := whose or _unknown_writer(facts, sink, since.snapshots):
         return unclear
-    own_since = _own_rows(facts, sink, _without_recovered(state, since.snapshots))
-    own_abandoned = _own_rows(facts, sink, abandoned.snapshots)
+    own_since = own_changes(facts, sink, _without_recovered(state, since.snapshots))
+    own_abandoned = own_changes(facts, sink, abandoned.snapshots)
     if own_since is None or own_abandoned is None:
         return Unclear(
             "summary_unreadable", f"a snapshot of {sink.name} has an added-records that is no number"
@@ -186,7 +207,8 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
     pending = _pending_terms(facts, sink, state, position)
     if isinstance(pending, Unclear):
         return pending
-    return Gap(own_since, own_abandoned, *pending)
+    changes = (own_since, own_abandoned, *pending)
+    return Gap(*changes)
 
 
 def pending_entries(facts: Facts, sink: SinkFacts, at: int | None, *, retained: bool) -> list[Entry]:
@@ -235,16 +257,6 @@ def _newest_of(
     return None
 
 
-def _own_rows(facts: Facts, sink: SinkFacts, snapshots: Iterable[Snapshot]) -> int | None:
-    total, tree = 0, facts.tree
-    for snapshot in snapshots:
-        if sink.is_own(snapshot, tree):
-            if snapshot.added_records is None:
-                return None
-            total += snapshot.added_records
-    return total
-
-
 def _without_recovered(state: State, snapshots: Iterable[Snapshot]) -> Iterable[Snapshot]:
     """Without what a recovery has appended, unless this state holds it: no source reads stranded rows again."""
     held = {path.rpartition("/")[2] for entry in state.entries or () for path in entry.manifests}
@@ -282,14 +294,14 @@ def _unknown_writer(facts: Facts, sink: SinkFacts, snapshots: Iterable[Snapshot]
 
 def _pending_terms(
     facts: Facts, sink: SinkFacts, state: State, position: Position
-) -> tuple[int, int] | Unclear:
+) -> tuple[Changes, Changes] | Unclear:
     if state.entries is not None:
         at_head = pending_entries(facts, sink, sink.head_id, retained=True)
         at_position = pending_entries(facts, sink, position.snapshot_id, retained=False)
-        return sum(entry.rows for entry in at_head), sum(entry.rows for entry in at_position)
+        return waiting_changes(at_head), waiting_changes(at_position)
     if position.snapshot_id is None or _same_committed(sink, state, position):
         # By ids: the sink would find the same newest id at both places, so both terms are the same number.
-        return 0, 0
+        return Changes(), Changes()
     return Unclear(
         "state_unreadable",
         f"the committed ids of {sink.name} have changed and the state's bytes are needed: {state.why_not}",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
+from airflow_flink_iceberg.restart.changes import amount, rows_if_known
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.pending import LookAtPending, pending_findings
 from airflow_flink_iceberg.restart.position import (
@@ -101,10 +102,12 @@ def _gap(facts: Facts, sink: SinkFacts, position: Position, gaps: dict[str, int]
         return
     if unproven := by_ids_only(facts, sink):
         yield _unclear(unproven, sink)
-    gaps[sink.name] = gap.rows
-    if gap.rows > 0:
+    net = gap.net
+    if net.append_only or not (net.rows or net.deletes):
+        gaps[sink.name] = net.rows
+    if net.rows > 0 or net.deletes > 0:
         yield _would_duplicate(facts, sink, position, gap)
-    if gap.rows < 0:
+    if net.rows < 0 or net.deletes < 0:
         yield _would_lose(facts, sink, position, gap)
 
 
@@ -113,9 +116,9 @@ def _would_duplicate(facts: Facts, sink: SinkFacts, position: Position, gap: Gap
     return Finding(
         Verdict.WOULD_DUPLICATE,
         Cause.OLDER_STATE,
-        f"{sink.name} holds {gap.rows} rows that were written after checkpoint {checkpoint} of this "
+        f"{sink.name} holds {amount(gap.net)} that were written after checkpoint {checkpoint} of this "
         "state: restoring it writes them again.",
-        rows=gap.rows,
+        rows=rows_if_known(gap.net),
         evidence=_terms(position, gap, sink),
         next_step="Start from the newest savepoint, or roll the table back to this state's snapshot first.",
     )
@@ -123,13 +126,13 @@ def _would_duplicate(facts: Facts, sink: SinkFacts, position: Position, gap: Gap
 
 def _would_lose(facts: Facts, sink: SinkFacts, position: Position, gap: Gap) -> Finding:
     checkpoint = facts.state.savepoint.checkpoint_id if facts.state else None
-    rolled_back = gap.own_abandoned > 0
+    rolled_back = gap.own_abandoned.rows > 0 or gap.own_abandoned.deletes > 0
     return Finding(
         Verdict.WOULD_LOSE,
         Cause.TABLE_ROLLED_BACK if rolled_back else Cause.PENDING_DROPPED,
-        f"{sink.name} lacks {-gap.rows} rows that checkpoint {checkpoint} of this state takes for "
+        f"{sink.name} lacks {amount(gap.net)} that checkpoint {checkpoint} of this state takes for "
         "written: restoring it never writes them.",
-        rows=-gap.rows,
+        rows=rows_if_known(gap.net),
         evidence=_terms(position, gap, sink),
         next_step="Set the branch back to the recorded snapshot, or restore the state that belongs to the "
         "table as it is.",
@@ -141,10 +144,10 @@ def _terms(position: Position, gap: Gap, sink: SinkFacts) -> dict[str, int | str
         "snapshot_id": position.snapshot_id,
         "position": position.source,
         "head_id": sink.head_id,
-        "own_rows_since": gap.own_since,
-        "own_rows_abandoned": gap.own_abandoned,
-        "pending_rows_at_head": gap.pending_at_head,
-        "pending_rows_at_position": gap.pending_at_position,
+        "own_rows_since": gap.own_since.rows,
+        "own_rows_abandoned": gap.own_abandoned.rows,
+        "pending_rows_at_head": gap.pending_at_head.rows,
+        "pending_rows_at_position": gap.pending_at_position.rows,
     }
 
 

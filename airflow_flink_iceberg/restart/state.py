@@ -28,6 +28,8 @@ class Entry:
     """What a sink staged for one checkpoint, as the state holds it; committed entries are listed too.
 
     :param job_id: the run that the commit would be stamped with; ``None``: the sink drops the entry at a restore.
+    :param rows: all that waits to be committed: data rows and deletes.
+    :param deletes: how many of them are deletes, which only sinks of changes (upserts, CDC) write.
     :param manifests: the staged manifests' locations.
     :param is_v1: staged by ``FlinkSink``, which commits an end-of-input entry after a restore; ``IcebergSink`` never.
     """
@@ -38,6 +40,7 @@ class Entry:
     rows: int
     manifests: tuple[str, ...]
     is_v1: bool = False
+    deletes: int = 0
 
 
 @dataclass(frozen=True)
@@ -204,4 +207,5 @@ def _entry_of(entry: CommitterEntry) -> Entry:
         staged.data_rows + staged.delete_rows,
         paths,
         entry.sink is SinkKind.V1,
+        staged.delete_rows,
     )

@@ -10,6 +10,7 @@ from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.model.savepoint import CommitState
+from airflow_flink_iceberg.restart.changes import amount, rows_if_known, waiting_changes
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.position import Unclear, belongs, pending_entries
 from airflow_flink_iceberg.restart.state import Entry, State
@@ -75,14 +76,14 @@ def dropped(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
         for entry in pending_entries(facts, sink, sink.head_id, retained=True)
         if not _is_proven(facts, sink, entry)
     ]
-    rows = sum(entry.rows for entry in waiting)
-    if rows:
+    if waiting:
+        changes = waiting_changes(waiting)
         yield Finding(
             Verdict.WOULD_LOSE,
             Cause.PENDING_DROPPED,
-            f"{rows} rows wait in the state for a sink with the operator id {waiting[0].operator_id}, and nothing "
-            "proves that the new job has it: with allow_non_restored_state Flink would drop them.",
-            rows=rows,
+            f"{amount(changes)} wait in the state for a sink with the operator id {waiting[0].operator_id}, and "
+            "nothing proves that the new job has it: with allow_non_restored_state Flink would drop them.",
+            rows=rows_if_known(changes),
             evidence={"operator_ids": sorted({entry.operator_id for entry in waiting})[:5]},
             next_step="Start once without allow_non_restored_state, with the old uid and the old kind of sink: that "
             "commits them or is refused.",
@@ -161,14 +162,14 @@ def stranded(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     ]
     recovered = _recovered(sink) if lost else frozenset()
     lost = [entry for entry in lost if not recovered & {path.rpartition("/")[2] for path in entry.manifests}]
-    rows = sum(entry.rows for entry in lost)
-    if rows:
+    if lost:
+        changes = waiting_changes(lost)
         yield Finding(
             Verdict.WOULD_LOSE,
             Cause.STRANDED,
-            f"The drain of job {state.savepoint.job_id} left {rows} rows of {sink.name} staged and uncommitted: they "
-            "are lost already, and no start from this state brings them back.",
-            rows=rows,
+            f"The drain of job {state.savepoint.job_id} left {amount(changes)} of {sink.name} staged and uncommitted: "
+            "they are lost already, and no start from this state brings them back.",
+            rows=rows_if_known(changes),
             evidence={"manifests": [path for entry in lost for path in entry.manifests][:5]},
             next_step="Append them with RecoverStagedManifestsOperator or flink-iceberg staged, or accept WOULD_LOSE "
             "with a reason; later savepoints of the job are not refused for it.",

@@ -77,8 +77,13 @@ def metadata(
     branches: Mapping[str, int] | None = None,
     properties: Mapping[str, str] | None = None,
     older: list[str] | None = None,
+    created_at: int = 1,
+    sequence: int = 0,
 ) -> TableMetadata:
-    """A version of the table whose ``main`` is at ``head`` (its last snapshot); ``log`` are the heads it had."""
+    """A version of the table whose ``main`` is at ``head`` (its last snapshot); ``log`` are the heads it had.
+
+    ``created_at`` is the time of the ``older`` files, ``sequence`` the last sequence number that was given.
+    """
     ids = [each["snapshot-id"] for each in retained]
     at = head if head is not None else (ids[-1] if ids else None)
     refs: dict[str, Any] = {} if at is None else {"main": {"snapshot-id": at, "type": "branch"}}
@@ -93,7 +98,8 @@ def metadata(
         "refs": refs,
         "properties": dict(properties or {}),
         "snapshot-log": _log(ids if log is None else log),
-        "metadata-log": [{"metadata-file": name, "timestamp-ms": 1} for name in older or []],
+        "metadata-log": [{"metadata-file": name, "timestamp-ms": created_at} for name in older or []],
+        "last-sequence-number": sequence,
     }
     return parse_metadata(json.dumps(document).encode(), "file:///t/metadata/9.metadata.json")
 

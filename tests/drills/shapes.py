@@ -67,7 +67,11 @@ def classify(answer: Answer) -> Class:
         return Class.WRONG_REFUSAL
     if answer.damage is None or not answer.said:
         return Class.RIGHT_WITHOUT_NUMBER
-    net = {table: damage.net for table, damage in answer.damage.items() if damage.any}
+    net = {
+        table: damage.net
+        for table, damage in answer.damage.items()
+        if damage.any and table not in answer.unknown
+    }
     return Class.RIGHT_WITH_NUMBER if net == answer.said else Class.NUMBER_WRONG
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from airflow_flink_iceberg.model import Savepoint
-from airflow_flink_iceberg.model.decision import Decision
+from airflow_flink_iceberg.model.decision import Decision, Verdict
 from airflow_flink_iceberg.model.errors import JobFailed, RestartRefused, WaitTimeout
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
 from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savepoint
@@ -30,6 +30,7 @@ class Answer:
     """One start.
 
     :param said: rows foretold by table, > 0 doubled, < 0 lost; empty: no number.
+    :param unknown: tables of which the guard said that nothing is known.
     :param damage: by table as counted; ``None``: the job never ran.
     """
 
@@ -38,6 +39,7 @@ class Answer:
     cause: str | None
     message: str
     said: dict[str, int]
+    unknown: frozenset[str]
     damage: dict[str, Damage] | None
 
 
@@ -77,9 +79,12 @@ def stateless(stack: Stack, shape: Shape, sink: str) -> Iterator[Answer]:
 
 
 def drained(stack: Stack, shape: Shape, sink: str) -> Iterator[Answer]:
-    """Somebody has stopped the job with drain."""
-    with _running(stack, shape, sink) as case:
-        yield _started("drained", case, _drained(case))
+    """Somebody has stopped the job with drain, while it held rows of no checkpoint yet."""
+    with new_case(stack, shape, sink, interval="1 h") as case:
+        _start_and_read(case)
+        path = _drained(case)
+        case.interval = None
+        yield _started("drained", case, path)
 
 
 def uncommitted(stack: Stack, shape: Shape, sink: str) -> Iterator[Answer]:
@@ -161,6 +166,11 @@ def _answer(start: str, case: Case, decision: Decision, damage: dict[str, Damage
         worst.cause.value if worst else None,
         worst.message.replace(case.name, "JOB") if worst else "",
         _said(case, decision),
+        frozenset(
+            finding.sink.rpartition("@")[0]
+            for finding in decision.findings
+            if finding.verdict is Verdict.UNKNOWN
+        ),
         damage,
     )
 
@@ -171,7 +181,7 @@ def _said(case: Case, decision: Decision) -> dict[str, int]:
     for target in case.shape.targets:
         table = table_of(target, case.name)
         rows = [
-            -finding.rows if finding.verdict.value == "WOULD_LOSE" else finding.rows
+            -finding.rows if finding.verdict is Verdict.WOULD_LOSE else finding.rows
             for finding in decision.findings
             if finding.sink.startswith(f"{table}@") and finding.verdict is decision.verdict and finding.rows
         ]
@@ -212,14 +222,18 @@ def _drained(case: Case) -> str:
 
 
 def _stopped_uncommitted(case: Case) -> Savepoint:
-    """One checkpoint by hand, more records, and a stop whose commit the catalog refuses."""
+    """A stop whose commit to the first table the catalog refuses."""
+    _start_and_read(case)
+    with refused_commits(case.stack, table_of(case.shape.targets[0], case.name)):
+        return stop(case.systems(), case.steps(), StopOptions())
+
+
+def _start_and_read(case: Case) -> None:
+    """Start a job without checkpoints of its own: one by hand with all rows, and then more rows that none holds."""
     job_id = case.stack.submit(case.script)
     _checkpoint_until_complete(case, job_id)
     case.produce(BURST)
     _wait_read(case, job_id)
-    tables = [table_of(target, case.name) for target in case.shape.targets]
-    with refused_commits(case.stack, tables[0]):
-        return stop(case.systems(), case.steps(), StopOptions())
 
 
 def _checkpoint_until_complete(case: Case, job_id: str) -> None:

@@ -39,6 +39,28 @@ class StepTable(Directive):
         return [_table(("step", "intent", "outcome", "what a repeat does"), (10, 30, 20, 40), rows)]
 
 
+class CallTable(Directive):
+    """Every call that changes something outside, as the crash tests have it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Read the calls."""
+        from airflow_flink_iceberg.restart.step_table import CALLS
+
+        rows = [
+            [
+                _text(call.use_case),
+                _code(call.step.value),
+                _code(", ".join(call.sends)),
+                _text(call.id),
+                _text(call.again),
+            ]
+            for call in CALLS
+        ]
+        return [
+            _table(("use case", "step", "sends", "its id", "the same once more"), (14, 12, 24, 25, 25), rows)
+        ]
+
+
 class RuleTable(Directive):
     """The rules of the preflight about settings, in the order in which they are applied."""
 
@@ -74,6 +96,7 @@ class LedgerTable(Directive):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives, and the check that nothing is left out."""
     app.add_directive("step-table", StepTable)
+    app.add_directive("call-table", CallTable)
     app.add_directive("rule-table", RuleTable)
     app.add_directive("ledger-table", LedgerTable)
     app.connect("env-check-consistency", _complete)

@@ -50,11 +50,14 @@ def lake(tmp_path: Path, s3: S3) -> S3Lake:
 
 @contextmanager
 def opened(
-    flink: S3Flink, lake: S3Lake, storage: dict[str, str] | None = None, **catalog: str
+    flink: S3Flink,
+    lake: S3Lake,
+    storage: dict[str, str] | None = None,
+    catalog: dict[str, str] | None = None,
 ) -> Iterator[Systems]:
     """As an operator opens them: allowed roots by ``s3``, whatever the cluster calls its buckets."""
     roots = ("s3://flink/savepoints", "s3://flink/checkpoints")
-    config = CatalogConfig("lake", {**lake.properties, **catalog})
+    config = CatalogConfig("lake", {**lake.properties, **(catalog or {})})
     with FlinkClient(FlinkEndpoint(flink.url, timeout=5.0)) as client:
         yield Systems(
             JOB,
@@ -133,7 +136,7 @@ def test_wrong_credentials_say_what_could_not_be_read_and_no_secret(tmp_path: Pa
             with pytest.raises(SavepointUnreadable) as failed:
                 find_savepoint(systems, replace(savepoint, checkpoint_id_source=IdSource.BYTES))
             _says_no_secret(failed.value)
-        with opened(flink, lake, **{"s3.endpoint": "http://127.0.0.1:9"}) as systems:
+        with opened(flink, lake, catalog=down) as systems:
             with pytest.raises(CatalogUnreachable) as unread:
                 start_job(systems, steps(), savepoint, OPTIONS.start)
             _says_no_secret(unread.value)
@@ -151,8 +154,11 @@ def test_staged_manifests_are_listed_and_read_in_s3(lake: S3Lake) -> None:
     file = parquet_file_to_data_file(table.io, table.metadata, data)
     output = table.io.new_output(f"{table.location()}/metadata/{name}")
     with ManifestWriterV2(table.spec(), table.schema(), output, 0, "deflate") as writer:
-        added = {"status": ManifestEntryStatus.ADDED, "snapshot_id": 0, "sequence_number": None}
-        writer.add_entry(ManifestEntry.from_args(**added, data_file=file))
+        writer.add_entry(
+            ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED, snapshot_id=0, sequence_number=None, data_file=file
+            )
+        )
     access = lake.access()
     (found,) = list_staged(access)
     staged = read_staged(access.io(), found)

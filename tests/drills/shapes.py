@@ -13,27 +13,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from airflow_flink_iceberg.model.decision import Verdict
 from playground.stack import Stack
 from tests.drills.shapes_jobs import SHAPES, Shape
 from tests.drills.shapes_starts import LIVES, Answer
+from tests.support.judged import Judged, judge
 
 RESULT = Path(__file__).resolve().parents[2] / ".playground" / "shapes.json"
 SINKS = ("v2", "v1")
-
-
-class Class(StrEnum):
-    """How an answer compares with what was counted."""
-
-    SAFE_RIGHT = "SAFE, right"
-    SAFE_WRONG = "SAFE, WRONG"
-    RIGHT_WITH_NUMBER = "right refusal, number right"
-    RIGHT_WITHOUT_NUMBER = "right refusal, no number"
-    NUMBER_WRONG = "right refusal, NUMBER WRONG"
-    WRONG_REFUSAL = "wrong refusal"
-    UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True)
@@ -56,23 +45,21 @@ class Row:
     message: str
 
 
-def classify(answer: Answer) -> Class:
+def classify(answer: Answer) -> Judged:
     """How the guard's answer compares with the rows."""
-    is_harmed = answer.damage is None or any(each.any for each in answer.damage.values())
-    if answer.verdict == "SAFE":
-        return Class.SAFE_WRONG if is_harmed else Class.SAFE_RIGHT
-    if answer.verdict == "UNKNOWN":
-        return Class.UNKNOWN
-    if not is_harmed:
-        return Class.WRONG_REFUSAL
+    damage = answer.damage
+    is_harmed = damage is None or any(each.any for each in damage.values())
+    return judge(Verdict(answer.verdict), is_harmed=is_harmed, number=_is_number_right(answer))
+
+
+def _is_number_right(answer: Answer) -> bool | None:
     if answer.damage is None or not answer.said:
-        return Class.RIGHT_WITHOUT_NUMBER
-    net = {
+        return None
+    return answer.said == {
         table: damage.net
         for table, damage in answer.damage.items()
         if damage.any and table not in answer.unknown
     }
-    return Class.RIGHT_WITH_NUMBER if net == answer.said else Class.NUMBER_WRONG
 
 
 def row_of(shape: Shape, sink: str, answer: Answer) -> Row:
@@ -108,7 +95,7 @@ def write(rows: Iterable[Row], path: Path = RESULT) -> None:
 def summary(rows: Iterable[Row]) -> Counter[str]:
     """How many answers of each class."""
     found = Counter(row.kind for row in rows)
-    return Counter({kind.value: found[kind.value] for kind in Class})
+    return Counter({kind.value: found[kind.value] for kind in Judged})
 
 
 def as_table(rows: Iterable[Row]) -> str:
@@ -154,7 +141,7 @@ def _play_all(stack: Stack, options: argparse.Namespace) -> int:
                     print(row, file=sys.stderr, flush=True)
                     write(rows)
     print(as_table(rows))
-    return 1 if any(row.kind == Class.SAFE_WRONG for row in rows) else 0
+    return 1 if any(row.kind == Judged.SAFE_WRONG for row in rows) else 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,15 @@ import pytest
 from playground.stack import Stack
 from tests.drills import shapes
 from tests.drills.shapes_jobs import SHAPES, Shape
+from tests.support.judged import Judged
 
-HARMLESS = ("first start", "restart", "stop, then start", "cancelled, newest checkpoint", "commit failed in stop")
+HARMLESS = (
+    "first start",
+    "restart",
+    "stop, then start",
+    "cancelled, newest checkpoint",
+    "commit failed in stop",
+)
 HARMFUL = ("older state, new id", "no state", "sink changed, strict", "sink changed, rows pending")
 
 
@@ -38,7 +45,7 @@ def test_a_shape(small_stack: Stack, played: list[shapes.Row], shape: Shape, sin
     rows = shapes.play(small_stack, shape, sink)
     played.extend(rows)
     by_start = {row.start: row for row in rows}
-    assert not [row for row in rows if row.kind == shapes.Class.SAFE_WRONG]
-    assert not [row for row in rows if row.kind == shapes.Class.NUMBER_WRONG]
+    assert not [row for row in rows if row.kind == Judged.SAFE_WRONG]
+    assert not [row for row in rows if row.kind == Judged.NUMBER_WRONG]
     assert {by_start[start].verdict for start in HARMLESS} == {"SAFE"}
     assert "SAFE" not in {by_start[start].verdict for start in HARMFUL}

@@ -194,6 +194,13 @@ class World:
         """Rewrite what is there: no row comes or goes."""
         self._append({"operation": "replace", "added-records": "460", "deleted-records": "460"}, ())
 
+    def foreign_delete(self, *, rewrites: bool) -> None:
+        """Rows deleted on purpose, by a delete file or by files written anew: nobody misses them."""
+        summary = {"operation": "delete", "added-position-delete-files": "1", "added-position-deletes": "3"}
+        if rewrites:
+            summary = {"operation": "overwrite", "added-records": "97", "deleted-records": "100"}
+        self._append(summary, ())
+
     def expire(self, *, null_parents: bool) -> None:
         """Keep the newest snapshots only; PyIceberg nulls the oldest one's parent, Java leaves it dangling."""
         chain = [at for at in self.ancestry() if at in self.snapshots]

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from airflow_flink_iceberg.iceberg.baseline_properties import baseline_property, orphans
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
-from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property
+from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property, links_in_properties
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import CatalogUnreachable, IcebergError, InvalidValue
@@ -28,6 +28,11 @@ from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 
 MAX_AGE_DAYS = 7.0
 _DAY_MS = 86_400_000
+KEPT_POINTS = 3
+"""Restore points of a job that stay pinned in a table, once a newer one is proven: one may turn out to be bad."""
+_POINT = re.compile(
+    r"restore-point\.(?P<owner>[A-Za-z0-9_-]+)\.(?P<at>\d{8}T\d{6}Z)\.(?P<job>[0-9a-f]{8})(?:\.(?P<branch>.+))?"
+)
 _PAUSES = (0.2, 1.0)
 """Seconds before the second and the third try of a pin that the catalog did not answer."""
 _MAX_LINKS = 100
@@ -59,6 +64,7 @@ def pin_positions(
     *,
     savepoint: Savepoint | None = None,
     max_age_days: float = MAX_AGE_DAYS,
+    insist: bool = False,
 ) -> tuple[SinkPosition, ...]:
     """Move the pins to the snapshots that belong to the restore point and record the links; repeatable.
 
@@ -66,14 +72,24 @@ def pin_positions(
 
     A snapshot that has expired, or a catalog that refuses tags, leaves the position unpinned, said in the log and in
     the returned value: the job runs by now, and a pin must not fail that.
+
+    :param insist: raise what a retry of the task may help with, instead of leaving a position unpinned.
+
+    Where every table can be rolled back to this restore point, the pins of this job's older ones are released in the
+    same commit, but for the newest ``KEPT_POINTS``.
     """
-    sinks, links = tuple(sinks), tuple(links)
+    sinks, links, positions = tuple(sinks), tuple(links), tuple(positions)
+    is_proven = bool(positions) and all(position.can_roll_back for position in positions)
     pinned = []
     for position in positions:
         sink = _sink_of(position, sinks)
         changes = _tags(sink, tag, position.snapshot_id, max_age_days)
-        properties = {**_baseline_properties(sink, tag, savepoint, position), **_link_properties(sink, links)}
-        done = _update(systems, sink.sink, changes, properties)
+        name = _name_on(sink, tag)
+        released = _outlived(sink, name, links) if is_proven and changes else []
+        changes += [RefChange(each, None) for each in released]
+        records = _baseline_properties(sink, name, savepoint, position, released)
+        properties = {**records, **_link_properties(sink, links)}
+        done = _update(systems, sink.sink, changes, properties, insist=insist)
         pinned.append(replace(position, tag=changes[0].name if done and changes else None))
     return tuple(pinned)
 
@@ -103,20 +119,56 @@ def _tags(sink: SinkFacts, name: str, snapshot_id: int | None, max_age_days: flo
     if snapshot is None:
         log.warning("%s stays unpinned: its snapshot %s has expired", sink.name, snapshot_id)
         return []
-    # Two branches of one table share its tags.
-    name = name if sink.sink.branch == MAIN else f"{name}.{sink.sink.branch}"
     # Iceberg counts a ref's age from its snapshot's timestamp: on a quiet table the tag would be born too old.
     # In whole days, so that a retry wants the same tag and commits nothing.
     age_days = math.ceil(max(0, now_ms() - snapshot.timestamp_ms) / _DAY_MS)
-    return [RefChange(name, snapshot_id, max_ref_age_ms=int((max_age_days + age_days) * _DAY_MS))]
+    age_ms = int((max_age_days + age_days) * _DAY_MS)
+    return [RefChange(_name_on(sink, name), snapshot_id, max_ref_age_ms=age_ms)]
+
+
+def _name_on(sink: SinkFacts, tag: str) -> str:
+    """Two branches of one table share its tags."""
+    return tag if sink.sink.branch == MAIN else f"{tag}.{sink.sink.branch}"
+
+
+def _outlived(sink: SinkFacts, name: str, links: Iterable[RunLink]) -> list[str]:
+    """This job's older pins of this branch that may go: by owner in the name, and by run in the lineage.
+
+    The name alone is not enough, because another job of a similar name may write the same table.
+    """
+    ours = _POINT.fullmatch(name)
+    if ours is None:
+        return []
+    lineage = (*links, *links_in_properties(sink.metadata.properties))
+    runs = {run[:8] for link in lineage for run in (link.job_id, link.parent_job_id)} | {ours["job"]}
+    found = [
+        match
+        for each, ref in sink.metadata.refs.items()
+        if ref.type == "tag" and (match := _POINT.fullmatch(each))
+    ]
+    older = [
+        (match["at"], match[0])
+        for match in found
+        if (match["owner"], match["branch"]) == (ours["owner"], ours["branch"])
+        and match["job"] in runs
+        and match["at"] < ours["at"]
+    ]
+    return [each for _, each in sorted(older, reverse=True)[KEPT_POINTS - 1 :]]
 
 
 def _update(
-    systems: Systems, sink: TableSink, changes: list[RefChange], properties: dict[str, str | None]
+    systems: Systems,
+    sink: TableSink,
+    changes: list[RefChange],
+    properties: dict[str, str | None],
+    *,
+    insist: bool = False,
 ) -> bool:
     try:
         _persistently(lambda: update_refs(systems.table(sink), changes, properties=properties))
     except (IcebergError, InvalidValue) as error:
+        if insist and error.retryable:
+            raise
         log.warning("%s@%s stays unpinned: %s", sink.table, sink.branch, error)
         if changes and properties and isinstance(error, InvalidValue):
             # Only the tag is refused, and without the links the next restart could not tell whose commits these are.
@@ -142,7 +194,11 @@ def _persistently(update: Callable[[], object]) -> None:
 
 
 def _baseline_properties(
-    sink: SinkFacts, tag: str, savepoint: Savepoint | None, position: SinkPosition
+    sink: SinkFacts,
+    tag: str,
+    savepoint: Savepoint | None,
+    position: SinkPosition,
+    released: Iterable[str],
 ) -> dict[str, str | None]:
     """Where to count from, beside the tag; records whose tag is gone are removed."""
     made = Baseline.at_restore_point(savepoint, position) if savepoint else None
@@ -156,7 +212,8 @@ def _baseline_properties(
     kept = sink.metadata.properties.get(key)
     # A retry finds its own record, or one that was proven meanwhile; that one says more.
     changes: dict[str, str | None] = {key: text} if kept is None else {}
-    return {**orphans(sink.metadata.properties, [*sink.metadata.refs, tag]), **changes}
+    tags = {*sink.metadata.refs, tag}.difference(released)
+    return {**orphans(sink.metadata.properties, tags), **changes}
 
 
 def _link_properties(sink: SinkFacts, links: Iterable[RunLink]) -> dict[str, str | None]:

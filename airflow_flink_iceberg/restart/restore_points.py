@@ -70,7 +70,9 @@ def create_restore_point(
 
     :raises SavepointUnreadable: there is no such savepoint. :raises InvalidValue: it lies outside the allowed
         directories, the job declares no sinks, or where the state stands in a table cannot be told.
-    :raises RefConflict: a catalog did not take the tag; what is pinned already stays pinned.
+    A catalog that takes no tags leaves its table unpinned: its position says so, and the log.
+
+    :raises RefConflict, CatalogUnreachable: a tag could not be set; what is pinned already stays pinned.
     """
     if steps.is_new_request:
         steps.forget()
@@ -88,9 +90,16 @@ def create_restore_point(
     steps.write({Step.PIN: {"intent": {"tag": tag}}})
     links = [link for link in facts.lineage.links if link.source != "table"]
     pinned = pin_positions(
-        systems, facts.sinks, positions, tag, links, savepoint=savepoint, max_age_days=options.pin_days
+        systems,
+        facts.sinks,
+        positions,
+        tag,
+        links,
+        savepoint=savepoint,
+        max_age_days=options.pin_days,
+        insist=True,
     )
-    _refuse_unpinned(pinned)
+    _refuse_expired(systems, facts, pinned)
     point = RestorePoint(savepoint, pinned, facts.lineage.links)
     _say(point)
     steps.write({Step.PIN: {"outcome": point.to_dict()}})
@@ -233,13 +242,16 @@ def _tag(systems: Systems, savepoint: Savepoint) -> str:
     return tag_name(systems.job.name, savepoint.job_id, savepoint.taken_at or now_ms())
 
 
-def _refuse_unpinned(positions: tuple[SinkPosition, ...]) -> None:
-    unpinned = [each for each in positions if each.snapshot_id is not None and each.tag is None]
-    if unpinned:
-        raise RefConflict(
-            f"{unpinned[0].table}@{unpinned[0].branch} did not take the tag on snapshot {unpinned[0].snapshot_id}, so "
-            "it may expire; see the log, and retry the task."
-        )
+def _refuse_expired(systems: Systems, facts: Facts, positions: tuple[SinkPosition, ...]) -> None:
+    """A catalog without tags leaves the point unpinned, which was said; a snapshot that is gone makes it useless."""
+    for position, sink in zip(positions, facts.sinks, strict=True):
+        if position.snapshot_id is None or position.tag is not None:
+            continue
+        if not systems.table(sink.sink).metadata().has(position.snapshot_id):
+            raise RefConflict(
+                f"{sink.name} has no snapshot {position.snapshot_id} any more, so it could not be pinned; make a "
+                "restore point of a newer savepoint."
+            )
 
 
 def _say(point: RestorePoint) -> None:

@@ -106,7 +106,8 @@ class Lake:
         new = old.rpartition("/")[0] + "/" + name
         Path(new.removeprefix("file://")).write_text(json.dumps(document))
         with sqlite3.connect(self.database) as connection:
-            connection.execute("UPDATE iceberg_tables SET metadata_location = ?", (new,))
+            moved = "UPDATE iceberg_tables SET metadata_location = ? WHERE table_name = 'orders'"
+            connection.execute(moved, (new,))
         return result
 
 

@@ -1,14 +1,12 @@
 """Airflow with its UI beside a stack: webserver, scheduler, triggerer and DAG processor, without a login, on loopback.
 
-``airflow standalone`` leaves its four children behind when it is killed. So a watcher of our own owns their process
-group, and ends the whole group when it is told to, or when the process that started it is gone.
+``airflow standalone`` leaves its four children behind when it is killed. So a watcher of our own owns their session,
+and ends all of it when it is told to, or when the process that started it is gone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,11 +18,11 @@ from playground import ports
 from playground.airflow_env import REPOSITORY, airflow_environment, migrate
 from playground.errors import NotReadyError
 from playground.stack import Stack
+from playground.watcher import GRACE
 
 _READY_TIMEOUT = 180.0
-_STOP_TIMEOUT = 40.0
 _POLL_INTERVAL = 0.5
-_NAMES = ("api", "worker_logs", "trigger_logs")
+PORTS = ("api", "worker_logs", "trigger_logs")
 
 
 class AirflowUi:
@@ -37,14 +35,14 @@ class AirflowUi:
 
     def start(self) -> str:
         """Raises `BusyPortError` for a wanted port, `NotReadyError` with the log's path."""
-        chosen = ports.choose(_NAMES, wanted=self._wanted, preferred={"api": 8080})
+        chosen = ports.choose(PORTS, wanted=self._wanted, preferred={"api": 8080})
         url = f"http://127.0.0.1:{chosen['api']}"
         migrate(self._stack)
         log = self._stack.directory / "airflow" / "standalone.log"
         with log.open("w") as output:
             self._watcher = subprocess.Popen(
-                [sys.executable, "-m", "playground.airflow_ui"],
-                env={**airflow_environment(self._stack), **_settings(url, chosen)},
+                watched("standalone"),
+                env={**airflow_environment(self._stack), **settings(url, chosen)},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -65,11 +63,17 @@ class AirflowUi:
             return
         if self._watcher.stdin:
             self._watcher.stdin.close()
-        self._watcher.wait(_STOP_TIMEOUT + 10)
+        self._watcher.wait(GRACE + 10)
         self._watcher = None
 
 
-def _settings(url: str, chosen: dict[str, int]) -> dict[str, str]:
+def watched(*arguments: str) -> list[str]:
+    """An ``airflow`` command that is ended, with all it starts, once our end of its standard input is closed."""
+    return [sys.executable, "-m", "playground.watcher", sys.executable, "-m", "airflow", *arguments]
+
+
+def settings(url: str, chosen: dict[str, int]) -> dict[str, str]:
+    """Airflow's configuration for its servers: ``url`` is the API's, ``chosen`` has a port for each of ``PORTS``."""
     return {
         # standalone starts its parts by the name `airflow`.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
@@ -92,21 +96,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _watch() -> int:
-    """Run ``airflow standalone`` until our standard input is closed, which our parent's death does as well."""
-    child = subprocess.Popen([sys.executable, "-m", "airflow", "standalone"], stdin=subprocess.DEVNULL)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()
-    # SIGTERM orphans its children, SIGINT ends them.
-    child.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(_STOP_TIMEOUT)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_watch())

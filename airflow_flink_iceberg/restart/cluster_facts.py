@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ _DECLARE = (
 
 _MAX_ASKED = 20
 """How many jobs of other names are asked for the state that they were restored from."""
+_INITIALIZING_TIMEOUT = 20.0
+"""Seconds in which another job that is just starting may keep us waiting for that answer."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,18 @@ def _rivals(
 
 
 def _is_from(systems: Systems, job_id: str, path: str) -> bool:
-    try:
-        restored = systems.client.checkpoints(job_id).restored
-    except JobNotFound:
-        return False
-    return restored is not None and same_path(restored.path or "", path)
+    deadline = time.monotonic() + _INITIALIZING_TIMEOUT
+    while True:
+        try:
+            restored = systems.client.checkpoints(job_id).restored
+        except JobNotFound:
+            return False
+        except FlinkUnreachable:
+            # A job that is just starting does not tell yet; the client has paused between its own tries.
+            if time.monotonic() > deadline or systems.client.status(job_id) is not JobState.INITIALIZING:
+                raise
+        else:
+            return restored is not None and same_path(restored.path or "", path)
 
 
 def _rival(job: JobSummary, why: str) -> Rival:

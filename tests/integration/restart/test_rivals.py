@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from airflow_flink_iceberg.flink.transport import GET_TRIES
 from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.errors import RestartRefused
 from airflow_flink_iceberg.model.job import FlinkJob, JarDeployment, TableSink
@@ -111,6 +112,18 @@ def test_a_job_that_cannot_be_asked_leaves_it_unknown(flink, systems) -> None:
         flink.script("GET", rf"/jobs/{OTHER}/checkpoints", Answer(503, {"errors": ["leader election"]}))
     cluster = link_unknown_writers(systems, look(systems)).cluster
     assert (cluster.reachable, cluster.seen) == (False, frozenset())
+
+
+def test_another_job_that_is_just_starting_is_waited_for(flink, systems) -> None:
+    """Seen in a shared cluster: until a job is initialized Flink answers 500, and a start was refused for it."""
+    savepoint = stop(systems, Steps(MemoryStore()), OPTIONS.stop)
+    flink.add_job("clicks", job_id=OTHER, state="INITIALIZING")
+    starting = "UnavailableDispatcherOperationException: Unable to get JobMasterGateway for initializing job."
+    flink.script(
+        "GET", rf"/jobs/{OTHER}/checkpoints", *[Answer(500, {"errors": [starting]})] * (GET_TRIES + 1)
+    )
+    assert start_job(systems, Steps(MemoryStore()), savepoint, OPTIONS.start)[1].verdict is Verdict.SAFE
+    assert flink.count("GET", rf"/jobs/{OTHER}/checkpoints") == GET_TRIES + 2
 
 
 def look(systems) -> Facts:

@@ -129,6 +129,12 @@ def _connection_fields() -> dict[str, dict[str, Any]]:
             secret,
             "A JSON object of file system properties, where they differ from the catalog's.",
         ),
+        "kafka": _field(
+            "Kafka",
+            secret,
+            "A JSON object of Kafka's properties (bootstrap.servers, security.protocol, sasl.mechanism, sasl.username, "
+            "sasl.password, ssl.ca.location) for a look at a job's topics, where they differ from its script's.",
+        ),
     }
 
 

@@ -30,6 +30,8 @@ def _lines(decision: Decision) -> Iterator[str]:
         yield f"  restore gap of {sink}: {gap:+d} rows" if gap else f"  restore gap of {sink}: 0 rows"
     for finding in decision.findings:
         yield f"- {_finding(finding)}"
+    for each in decision.not_checked:
+        yield f"  not part of the decision: {each}"
 
 
 def _finding(finding: Finding) -> str:

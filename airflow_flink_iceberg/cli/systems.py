@@ -54,6 +54,7 @@ def open_job(
             "Name the cluster with --flink URL or FLINK_ICEBERG_URL: it has to be asked what runs."
         )
     job = FlinkJob(options.job, deployment=deployment or ExternalDeployment(), sinks=sinks)
+    brokers = os.environ.get("FLINK_ICEBERG_KAFKA")
     gateway = getattr(options, "gateway", None) or os.environ.get("FLINK_ICEBERG_GATEWAY")
     with FlinkClient(FlinkEndpoint(url, gateway_url=gateway)) as client, ExitStack() as stack:
         roots = tuple(options.state_root or configured_roots(client))
@@ -67,4 +68,5 @@ def open_job(
             lambda sink: open_table(sink.table, options.catalog),
             open_state_files(roots, storage),
             roots,
+            kafka={"bootstrap.servers": brokers} if brokers else {},
         )

@@ -101,6 +101,11 @@ class FlinkHook(BaseHook):
         return json_object(self.extra, "storage")
 
     @property
+    def kafka(self) -> dict[str, str]:
+        """Kafka's properties for looking at a job's topics, over those of its script."""
+        return json_object(self.extra, "kafka")
+
+    @property
     def ui_url(self) -> str:
         """What people's browsers can reach.
 
@@ -260,9 +265,14 @@ class FlinkHook(BaseHook):
         extra = connection.extra_dejson or {}
         # First what needs no parsing: a field that is not of its form must not leave the others unmasked.
         mask_all([connection.password, extra.get("token")])
-        mask_all(item for item in (extra.get("headers"), extra.get("storage")) if isinstance(item, str))
+        mask_all(
+            item
+            for item in (extra.get("headers"), extra.get("storage"), extra.get("kafka"))
+            if isinstance(item, str)
+        )
         mask_all(json_object(extra, "headers").values())
         mask_properties(json_object(extra, "storage"))
+        mask_properties(json_object(extra, "kafka"))
 
 
 def json_object(extra: Mapping[str, Any], field: str) -> dict[str, str]:

@@ -45,6 +45,7 @@ def open_systems(job: FlinkJob, script: str | None, *, lookup: Lookup = BaseHook
         lambda sink: open_table(sink, lookup),
         open_state_files(roots, storage),
         roots,
+        kafka=hook.kafka,
     )
 
 

@@ -50,6 +50,12 @@ class Cause(StrEnum):
     SINK_UNDECLARED = "sink_undeclared"
     SINK_UNIDENTIFIED = "sink_unidentified"
     CLUSTER_UNREACHABLE = "cluster_unreachable"
+    DOUBLING_NOW = "doubling_now"
+    DOUBLING_SOON = "doubling_soon"
+    SOURCE_GONE = "source_gone"
+    SOURCE_REPLACED = "source_replaced"
+    SOURCE_TRIMMED = "source_trimmed"
+    SOURCE_CHANGED = "source_changed"
     DAMAGED_BEFORE = "damaged_before"
 
 
@@ -79,6 +85,7 @@ class Decision(Value):
     """The guard's answer over all sinks: the worst finding names it; no finding at all is SAFE.
 
     :param proven_by: ``bytes`` when the state's bytes were read, ``ids`` when only ids and lineage were compared.
+    :param not_checked: what could not be looked at and is no part of the decision, each with its reason.
     :param restore_gaps: rows that the restore would add (> 0) or miss (< 0), by ``table@branch``.
     """
 
@@ -87,6 +94,7 @@ class Decision(Value):
     findings: tuple[Finding, ...] = ()
     proven_by: str = "ids"
     restore_gaps: Mapping[str, int] = field(default_factory=dict)
+    not_checked: tuple[str, ...] = ()
     accepted: tuple[Verdict, ...] = ()
     reason: str | None = None
 

@@ -27,6 +27,7 @@
     │   ├── BranchNotFound
     │   ├── MetadataUnreadable
     │   └── RefConflict              the table kept moving while a tag was written
+    ├── BrokersUnreachable           Kafka did not tell, or the extra is missing: never a reason against a start
     ├── SavepointUnreadable          the state's bytes are absent, out of bounds or of an unknown version
     ├── WaitTimeout                  our wait ended; nothing outside was touched
     ├── Superseded                   a newer try owns this task: stop at once, touch nothing
@@ -138,6 +139,12 @@ class DoublingNow(FlinkError):
 
 class GatewayFailed(FlinkError):
     """A statement failed in the SQL Gateway."""
+
+    retryable = True
+
+
+class BrokersUnreachable(FlinkIcebergError):
+    """Kafka's brokers did not tell what was asked, or the extra ``kafka`` is not installed; a retry may help."""
 
     retryable = True
 

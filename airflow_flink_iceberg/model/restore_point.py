@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from airflow_flink_iceberg.model.commit import RunLink
@@ -50,6 +50,7 @@ class SinkPosition(Value):
 class RestorePoint(Value):
     """A savepoint with the position of every sink, and the runs it descends from.
 
+    :param topic_ids: Kafka's ids of the topics that the state reads, where the brokers were asked.
     :param lineage: of more than ``MAX_LINEAGE`` links those nearest to the savepoint's run are kept.
     """
 
@@ -58,6 +59,7 @@ class RestorePoint(Value):
     savepoint: Savepoint
     sinks: tuple[SinkPosition, ...] = ()
     lineage: tuple[RunLink, ...] = ()
+    topic_ids: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.lineage) > MAX_LINEAGE:

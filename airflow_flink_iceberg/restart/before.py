@@ -19,7 +19,9 @@ from airflow_flink_iceberg.restart.facts import (
     link_of_run,
     link_unknown_writers,
 )
+from airflow_flink_iceberg.restart.failover import damage_under_way
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems, log
 
@@ -39,8 +41,10 @@ def facts_of_running(systems: Systems, view: JobView) -> Facts:
         state = read_state(systems, savepoint, own_stop=True)
     cluster = gather_cluster(systems, view.job_id)
     program = systems.deployment.sink_program()
-    facts = Facts(state, sinks, cluster, lineage, before_stop=True, program=program)
-    return link_unknown_writers(systems, facts)
+    source = gather_source(systems, state)
+    facts = Facts(state, sinks, cluster, lineage, before_stop=True, program=program, source=source)
+    facts = link_unknown_writers(systems, facts)
+    return replace(facts, under_way=damage_under_way(systems, view.job_id, facts))
 
 
 def look_of(facts: Facts) -> dict[str, Any]:

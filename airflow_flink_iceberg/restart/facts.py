@@ -16,6 +16,7 @@ from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
+from airflow_flink_iceberg.model.decision import Finding
 from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.lineage import Lineage
@@ -27,6 +28,7 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     gather_cluster,
     look_at_others,
 )
+from airflow_flink_iceberg.restart.source import SourceFacts
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
 
@@ -118,6 +120,8 @@ class Facts:
 
     :param state: ``None``: a start without state.
     :param new_job_id: ``None`` before it is chosen (the look before a stop).
+    :param under_way: damage that the running job is doing, or about to do; before a stop.
+    :param source: its topics; ``None``: not asked, because this is inside a downtime.
     :param program: what is known of the sinks that the start makes.
     """
 
@@ -129,6 +133,8 @@ class Facts:
     allow_non_restored_state: bool = False
     before_stop: bool = False
     program: SinkProgram = SinkProgram.UNKNOWN
+    source: SourceFacts | None = None
+    under_way: tuple[Finding, ...] = ()
 
     @property
     def tree(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdi
 from airflow_flink_iceberg.restart.facts import Facts
 from airflow_flink_iceberg.restart.pending import LookAtPending
 from airflow_flink_iceberg.restart.sink_rules import sink_findings
+from airflow_flink_iceberg.restart.source import source_findings
 from airflow_flink_iceberg.restart.state_rules import holds_rows_of_others
 
 
@@ -23,12 +24,22 @@ def decide(facts: Facts, look: LookAtPending | None = None) -> Decision:
     :param look: looks at the files that a restore would commit; ``None``: they are not looked for.
     """
     findings = [*_cluster(facts), *_job_id(facts), *_declared(facts), *_kind(facts)]
+    findings.extend(source_findings(facts.state, facts.source))
+    if facts.before_stop:
+        findings.extend(facts.under_way)
     gaps: dict[str, int] = {}
     for sink in facts.sinks:
         found = [*sink_findings(facts, sink, look, gaps)]
         findings.extend(replace(finding, sink=sink.name) for finding in found)
     readable = facts.state is not None and facts.state.readable
-    return Decision(tuple(findings), proven_by="bytes" if readable else "ids", restore_gaps=gaps)
+    proven_by = "bytes" if readable else "ids"
+    return Decision(tuple(findings), proven_by, restore_gaps=gaps, not_checked=tuple(_not_checked(facts)))
+
+
+def _not_checked(facts: Facts) -> Iterator[str]:
+    source = facts.source
+    if facts.state is not None and source is not None and source.topics is None:
+        yield f"source_available: unknown ({source.why_not})"
 
 
 def _cluster(facts: Facts) -> Iterator[Finding]:

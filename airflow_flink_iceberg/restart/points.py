@@ -14,7 +14,13 @@ def restore_point_of(facts: Facts, savepoint: Savepoint) -> RestorePoint:
     """The savepoint with the position of every sink that has one."""
     found = [(sink, find_position(facts, sink)) for sink in facts.sinks]
     positions = [_recorded(facts, sink, place) for sink, place in found if isinstance(place, Position)]
-    return RestorePoint(savepoint, tuple(positions), facts.lineage.links)
+    return RestorePoint(savepoint, tuple(positions), facts.lineage.links, topic_ids_of(facts))
+
+
+def topic_ids_of(facts: Facts) -> dict[str, str]:
+    """Kafka's ids of the topics that the job reads, where the brokers were asked before the stop."""
+    topics = facts.source.topics if facts.source else None
+    return dict(topics.ids) if topics else {}
 
 
 def settled_point(facts: Facts, point: RestorePoint, savepoint: Savepoint) -> RestorePoint:

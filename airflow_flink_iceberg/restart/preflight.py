@@ -26,6 +26,7 @@ from airflow_flink_iceberg.model.result import CheckReport, CheckResult, Outcome
 from airflow_flink_iceberg.restart.before import check_slots, facts_of_running
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.source import source_findings
 from airflow_flink_iceberg.restart.stop import check_stoppable
 from airflow_flink_iceberg.restart.systems import Systems, now_ms
 
@@ -66,6 +67,7 @@ def preflight(systems: Systems, options: PreflightOptions) -> CheckReport:
     results = (
         *_can_stop(systems, view),
         *_guard(facts, options.accept),
+        _source(facts),
         *_settings(systems, view, facts, options),
     )
     tables = ", ".join(sink.sink.table for sink in facts.sinks) or systems.job.name
@@ -116,6 +118,25 @@ def _guard(facts: Facts, accept: Sequence[Verdict]) -> Iterator[CheckResult]:
         yield _result(
             "guard_more", _of_finding(more[0], accept).outcome, text, "SAFE", f"{len(more)} findings"
         )
+
+
+def _source(facts: Facts) -> CheckResult:
+    """Whether Kafka was asked at all; what is wrong with the topics is a finding of the guard."""
+    source = facts.source
+    name, wanted = "source_available", "topics and offsets there"
+    if source is None or source.topics is None:
+        why = source.why_not if source else "the brokers were not asked"
+        text = f"Whether the topics still hold what the state reads next is not known, and decides nothing: {why}."
+        return _result(name, Outcome.UNKNOWN, text, wanted, "unknown", severity=Severity.WARN)
+    topics = ", ".join(sorted(source.topics.ids))
+    wrong = [*source_findings(facts.state, source)]
+    text = (
+        wrong[0].message if wrong else f"The brokers have every offset that the state reads next of {topics}."
+    )
+    outcome = Outcome.WARN if wrong else Outcome.PASS
+    return _result(
+        name, outcome, text, wanted, f"{len(wrong)} findings of the guard" if wrong else "all there"
+    )
 
 
 def _safe(facts: Facts, decision: Decision) -> CheckResult:

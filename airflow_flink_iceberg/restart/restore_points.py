@@ -31,7 +31,9 @@ from airflow_flink_iceberg.restart.facts import (
     refresh,
 )
 from airflow_flink_iceberg.restart.pin import MAX_AGE_DAYS, pin_positions, tag_name
+from airflow_flink_iceberg.restart.points import topic_ids_of
 from airflow_flink_iceberg.restart.position import Position, Unclear, find_position, pending_entries
+from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
@@ -100,7 +102,7 @@ def create_restore_point(
         insist=True,
     )
     _refuse_expired(systems, facts, pinned)
-    point = RestorePoint(savepoint, pinned, facts.lineage.links)
+    point = RestorePoint(savepoint, pinned, facts.lineage.links, topic_ids_of(facts))
     _say(point)
     steps.write({Step.PIN: {"outcome": point.to_dict()}})
     return point
@@ -131,7 +133,9 @@ def _gather(systems: Systems, savepoint: Savepoint, before: Mapping[str, Any] | 
     lineage = gather_lineage(sinks, [link] if link else [])
     own_stop = before is not None and all(_descends(sink, before.get(sink.name)) for sink in sinks)
     state = read_state(systems, savepoint, own_stop=own_stop)
-    facts = Facts(state, sinks, gather_cluster(systems, savepoint.job_id), lineage)
+    # With a look from before the stop this is the downtime, in which no broker is waited for.
+    source = gather_source(systems, state) if before is None else None
+    facts = Facts(state, sinks, gather_cluster(systems, savepoint.job_id), lineage, source=source)
     return link_unknown_writers(systems, facts)
 
 

@@ -22,6 +22,7 @@ from airflow_flink_iceberg.restart.facts import (
 )
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
 from airflow_flink_iceberg.restart.pin import record_links
+from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.state import identify_savepoint, read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
@@ -83,7 +84,8 @@ def plan(
     if job_id is not None and lineage.parent(job_id) is None and (link := link_of_run(systems, job_id)):
         lineage = lineage.with_links([link])
     state = read_state(systems, savepoint) if savepoint else None
-    facts = Facts(state, sinks, gather_cluster(systems, job_id), lineage)
+    source = gather_source(systems, state, point.topic_ids if point else None)
+    facts = Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source)
     return starting.plan_start(systems, steps, link_unknown_writers(systems, facts), options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +36,7 @@ class Systems:
     :param state_files: reads the bytes of savepoints; ``None``: the worker cannot see them.
     :param savepoint_roots: directories below which savepoints may lie; empty: neither the connection nor the cluster
         names any.
+    :param kafka: Kafka's properties that the connection gives, over those of the script.
     :param on_run: told the id of a run as soon as it is known, outside of the downtime: who waits wants to look at it.
     """
 
@@ -46,6 +47,7 @@ class Systems:
     state_files: StateFiles | None = None
     savepoint_roots: tuple[str, ...] = ()
     on_run: Callable[[str], None] = lambda _: None
+    kafka: Mapping[str, str] = field(default_factory=dict, repr=False)
     _opened: dict[tuple[str, str], TableAccess] = field(default_factory=dict)
 
     def table(self, sink: TableSink) -> TableAccess:

@@ -15,7 +15,7 @@ import pytest
 from airflow_flink_iceberg import __version__
 from airflow_flink_iceberg.get_provider_info import get_provider_info
 
-SECRET_FIELDS = {"token", "headers", "storage"}
+SECRET_FIELDS = {"token", "headers", "storage", "kafka"}
 Info = dict[str, Any]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointSettings
+    from airflow_flink_iceberg.flink.kafka_tables import KafkaTable
     from airflow_flink_iceberg.flink.states import JobState
 
 
@@ -156,6 +157,9 @@ class Deployment(Protocol):
 
     def wanted_parallelism(self) -> int | None:
         """The parallelism that the launch asks for; ``None``: the job's own, which is not known here."""
+
+    def kafka_tables(self) -> tuple[KafkaTable, ...]:
+        """The Kafka tables that the program is known to make; costs no request."""
 
     def sink_program(self) -> SinkProgram:
         """What is known of the sinks that the launch makes; costs no request."""

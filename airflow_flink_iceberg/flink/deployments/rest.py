@@ -23,6 +23,7 @@ from airflow_flink_iceberg.model.job import FlinkJob
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
     from airflow_flink_iceberg.flink.client import FlinkClient
+    from airflow_flink_iceberg.flink.kafka_tables import KafkaTable
     from airflow_flink_iceberg.flink.states import JobState
 
 # The Kubernetes Operator's FlinkConfigBuilder writes the first into every cluster of its own, the second as false into
@@ -102,6 +103,10 @@ class RestJob:
     def wanted_parallelism(self) -> int | None:
         """Not known here."""
         return None
+
+    def kafka_tables(self) -> tuple[KafkaTable, ...]:
+        """A program does not tell."""
+        return ()
 
     def sink_program(self) -> SinkProgram:
         """Whoever launches the job knows."""

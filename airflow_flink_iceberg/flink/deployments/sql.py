@@ -9,6 +9,7 @@ from airflow_flink_iceberg.flink.answers import root_exception
 from airflow_flink_iceberg.flink.deployments.base import SinkProgram, StartRequest
 from airflow_flink_iceberg.flink.deployments.rest import RestJob
 from airflow_flink_iceberg.flink.gateway import GatewayClient, GatewaySession, SessionLost
+from airflow_flink_iceberg.flink.kafka_tables import KafkaTable, kafka_tables
 from airflow_flink_iceberg.flink.script import SqlScript, parse_script
 from airflow_flink_iceberg.flink.traces import one_line
 from airflow_flink_iceberg.model.errors import (
@@ -81,6 +82,10 @@ class SqlJob(RestJob):
         """What the script or the properties set; a value that is no number is left to Flink."""
         wanted = self._properties.get(PARALLELISM, "")
         return int(wanted) if wanted.isdecimal() else None
+
+    def kafka_tables(self) -> tuple[KafkaTable, ...]:
+        """Those that the script creates."""
+        return kafka_tables(self._script.ddl)
 
     def sink_program(self) -> SinkProgram:
         """What the script or the properties say; unset, the gateway's own configuration decides."""

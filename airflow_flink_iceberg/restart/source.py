@@ -1,0 +1,192 @@
+"""Whether the source can still read on from a state: asked of Kafka before a stop, or before a start of a stopped job.
+
+Never inside a restart's downtime: seconds before its stop the old job read these topics. Without the extra ``kafka``,
+or without an address, nothing is known and nothing is decided: ``source_available: unknown`` is said, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from airflow_flink_iceberg.kafka.topics import BOOTSTRAP, read_topics
+from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
+from airflow_flink_iceberg.model.errors import BrokersUnreachable
+from airflow_flink_iceberg.model.topics import TopicFacts
+from airflow_flink_iceberg.restart.state import State
+from airflow_flink_iceberg.restart.systems import Systems, log
+
+_LISTED = 10
+_RESTORE_OLD = "Bring the records back under their offsets, or accept the verdict and refill what is missing."
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """The topics that a state reads, as they are now.
+
+    :param topics: ``None``: the brokers were not asked, and ``why_not`` says why.
+    :param of: run and checkpoint of the state that they were asked for: of a later one they are too old.
+    :param declared: the topics that the script names; ``None``: not known (a jar, a pattern).
+    """
+
+    topics: TopicFacts | None = None
+    why_not: str = "the brokers were not asked"
+    declared: frozenset[str] | None = None
+    of: tuple[str, int] | None = None
+    recorded_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather_source(
+    systems: Systems, state: State | None, recorded_ids: Mapping[str, str] | None = None
+) -> SourceFacts:
+    """Ask the brokers of the topics that the state reads; up to a few seconds where they do not answer.
+
+    :param recorded_ids: topic ids of when the state was taken.
+    """
+    tables = systems.deployment.kafka_tables()
+    is_known = bool(tables) and all(table.topics for table in tables)
+    declared = frozenset(topic for table in tables for topic in table.topics) if is_known else None
+    read = topics_of(state)
+    if not read:
+        return SourceFacts(None, "no Kafka offsets are known of the state", declared, _identity(state))
+    topics: TopicFacts | None = TopicFacts()
+    why_not = ""
+    try:
+        for settings, names in _by_brokers(systems, read):
+            topics = _joined(topics or TopicFacts(), read_topics(settings, names))
+    except BrokersUnreachable as error:
+        topics, why_not = None, str(error).rstrip(".")
+        log.warning("source_available: unknown, and no part of the decision: %s", why_not)
+    return SourceFacts(topics, why_not, declared, _identity(state), dict(recorded_ids or {}))
+
+
+def _identity(state: State | None) -> tuple[str, int] | None:
+    return (state.savepoint.job_id, state.savepoint.checkpoint_id) if state else None
+
+
+def topics_of(state: State | None) -> frozenset[str]:
+    """The topics that a state holds offsets of."""
+    return frozenset(where.rpartition("/")[0] for where in (state.offsets or {})) if state else frozenset()
+
+
+def source_findings(state: State | None, source: SourceFacts | None) -> Iterator[Finding]:
+    """What speaks against reading on from this state's offsets."""
+    if state is None or source is None or source.of != _identity(state):
+        return
+    yield from _changed(state, source)
+    if source.topics is None:
+        return
+    for topic in sorted(topics_of(state)):
+        yield from _topic(topic, state, source, source.topics)
+
+
+def _changed(state: State, source: SourceFacts) -> Iterator[Finding]:
+    strange = topics_of(state) - source.declared if source.declared is not None else frozenset()
+    if strange:
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.SOURCE_CHANGED,
+            f"The state reads {', '.join(sorted(strange)[:_LISTED])}, which the script does not name: Flink "
+            "reads on from it beside the script's topics, which is hardly what the change was meant to do.",
+            evidence={
+                "state": sorted(topics_of(state))[:_LISTED],
+                "script": sorted(source.declared or ())[:_LISTED],
+            },
+            next_step="Name the topic in the script, or start the new source under a job name and uid of its own.",
+        )
+
+
+def _topic(topic: str, state: State, source: SourceFacts, now: TopicFacts) -> Iterator[Finding]:
+    if topic in now.missing:
+        yield Finding(
+            Verdict.WOULD_FAIL,
+            Cause.SOURCE_GONE,
+            f"Topic {topic} is gone, and the state reads on from it.",
+            evidence={"topic": topic},
+            next_step=_RESTORE_OLD,
+        )
+        return
+    before, id_now = source.recorded_ids.get(topic), now.ids.get(topic)
+    offsets = {
+        where: offset
+        for where, offset in (state.offsets or {}).items()
+        if offset >= 0 and where.rpartition("/")[0] == topic
+    }
+    beyond = {where: offset for where, offset in offsets.items() if offset > now.log_ends.get(where, -1)}
+    if (before and before != id_now) or beyond:
+        yield Finding(
+            Verdict.WOULD_LOSE,
+            Cause.SOURCE_REPLACED,
+            f"Topic {topic} is another one than this state reads: "
+            + (
+                f"its id was {before} and is {id_now}."
+                if before and before != id_now
+                else _ends_early(beyond, now)
+            ),
+            evidence={
+                "topic": topic,
+                "recorded_id": before,
+                "id": id_now,
+                "beyond": dict(list(beyond.items())[:_LISTED]),
+            },
+            next_step=_RESTORE_OLD,
+        )
+        return
+    gone = {
+        where: now.log_starts[where] - offset
+        for where, offset in offsets.items()
+        if offset < now.log_starts[where]
+    }
+    if gone:
+        records = sum(gone.values())
+        yield Finding(
+            Verdict.WOULD_LOSE,
+            Cause.SOURCE_TRIMMED,
+            f"Topic {topic} begins above the offsets of this state: {records} records that it has not read are gone "
+            "(retention, or deleted).",
+            evidence={"topic": topic, "records": records, "partitions": dict(list(gone.items())[:_LISTED])},
+            next_step=_RESTORE_OLD,
+        )
+
+
+def _ends_early(beyond: Mapping[str, int], now: TopicFacts) -> str:
+    where, offset = next(iter(beyond.items()))
+    end = now.log_ends.get(where)
+    return f"the state is at offset {offset} of {where}, which " + (
+        "is not there." if end is None else f"ends at {end}."
+    )
+
+
+def _by_brokers(
+    systems: Systems, topics: frozenset[str]
+) -> Iterator[tuple[Mapping[str, str], frozenset[str]]]:
+    """The settings of each group of topics; the connection's own win, because the worker may need other addresses.
+
+    :raises BrokersUnreachable: nobody names the brokers of a topic.
+    """
+    left = set(topics)
+    for table in systems.deployment.kafka_tables():
+        names = frozenset(left & table.topics)
+        left -= names
+        if names:
+            yield _with_address({**table.properties, **systems.kafka}, names), names
+    if left:
+        yield _with_address(systems.kafka, frozenset(left)), frozenset(left)
+
+
+def _with_address(settings: Mapping[str, str], topics: frozenset[str]) -> Mapping[str, str]:
+    if not settings.get(BOOTSTRAP):
+        raise BrokersUnreachable(
+            f"Nobody names the brokers of {', '.join(sorted(topics)[:_LISTED])}; give {BOOTSTRAP} in the extra 'kafka' "
+            "of the Flink connection."
+        )
+    return settings
+
+
+def _joined(first: TopicFacts, second: TopicFacts) -> TopicFacts:
+    return TopicFacts(
+        {**first.ids, **second.ids},
+        {**first.log_starts, **second.log_starts},
+        {**first.log_ends, **second.log_ends},
+        first.missing | second.missing,
+    )

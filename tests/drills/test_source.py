@@ -1,0 +1,160 @@
+"""A topic that has changed while the job was down: what the guard says before a start, and what the rows are after.
+
+The brokers are real, the topic is changed by Kafka's admin client, and what is counted are the table's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from kafka.admin import KafkaAdminClient
+
+from airflow_flink_iceberg.model import RestorePoint, Savepoint, SqlDeployment
+from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
+from airflow_flink_iceberg.model.errors import FlinkIcebergError, RestartRefused
+from airflow_flink_iceberg.restart.restore_points import RestorePointOptions, create_restore_point
+from airflow_flink_iceberg.restart.start import StartOptions
+from airflow_flink_iceberg.restart.start_job import start_job
+from airflow_flink_iceberg.restart.stop import StopOptions, stop
+from playground.orders import OrdersProducer
+from playground.stack import Stack
+from tests.drills import disturbances as do
+from tests.e2e.rig import RATE, Rig, running_job, wait_until
+
+ANYWAY = StartOptions(
+    accept=(Verdict.WOULD_LOSE, Verdict.WOULD_FAIL, Verdict.UNKNOWN), reason="the drill counts", timeout=45
+)
+
+
+def test_retention_has_passed_the_state(stack: Stack) -> None:
+    with running_job(stack) as rig:
+        point, offsets = _stopped(rig)
+        cut = max(offsets.values()) + 20
+        wait_until(lambda: min(rig.end_offsets().values()) > cut, "records beyond the cut", 60)
+        do.delete_records(rig, cut)
+        gone = sum(cut - offset for offset in offsets.values())
+        worst = _refused(rig, point)
+        assert (worst.verdict, worst.cause, worst.evidence["records"]) == (
+            Verdict.WOULD_LOSE,
+            Cause.SOURCE_TRIMMED,
+            gone,
+        )
+        start_job(rig.systems(), rig.steps(), point, ANYWAY)
+        produced = rig.producer.stop()
+        wait_until(lambda: len(rig.counts()) >= produced.total - gone, "what is left", 60)
+        assert rig.damage(produced) == (gone, 0)
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_topic_that_was_deleted_and_created_again(stack: Stack, longer: bool) -> None:
+    with running_job(stack) as rig:
+        point, offsets = _stopped(rig)
+        held = rig.row_count()
+        _recreate(rig, min(offsets.values()), longer=longer)
+        produced = rig.producer.stop()
+        worst = _refused(rig, point)
+        assert (worst.verdict, worst.cause) == (Verdict.WOULD_LOSE, Cause.SOURCE_REPLACED)
+        # Without a recorded id only a topic that is too short shows it.
+        by_path = _findings(rig, point.savepoint)
+        assert (Cause.SOURCE_REPLACED in by_path) is not longer
+        start_job(rig.systems(), rig.steps(), point, ANYWAY)
+        time_to_settle(rig)
+        ends = produced.partitions
+        unread = sum(min(offset, ends[partition]) for partition, offset in offsets.items())
+        # Flink reads a longer topic on from the old offsets, and a shorter one again from its beginning.
+        skipped = unread if longer else 0
+        assert rig.row_count() == held + produced.total - skipped
+
+
+def test_a_topic_that_is_gone(stack: Stack) -> None:
+    with running_job(stack) as rig:
+        point, _ = _stopped(rig)
+        rig.producer.stop()
+        _delete(rig)
+        rig.producer = OrdersProducer(stack.kafka_bootstrap, f"{rig.topic}-idle", rate=0)
+        worst = _refused(rig, point)
+        assert (worst.verdict, worst.cause) == (Verdict.WOULD_FAIL, Cause.SOURCE_GONE)
+        with pytest.raises(FlinkIcebergError):
+            start_job(rig.systems(), rig.steps(), point, ANYWAY)
+
+
+def test_a_script_that_names_another_topic(stack: Stack) -> None:
+    with running_job(stack) as rig:
+        point, _ = _stopped(rig)
+        script = (rig.script or "").replace(f"'topic'='{rig.topic}'", f"'topic'='{rig.topic}-new'")
+        other = OrdersProducer(stack.kafka_bootstrap, f"{rig.topic}-new", rate=RATE)
+        changed = replace(rig, job=replace(rig.job, deployment=SqlDeployment(script)), script=script)
+        worst = _refused(changed, point)
+        assert (worst.verdict, worst.cause) == (Verdict.UNKNOWN, Cause.SOURCE_CHANGED)
+        start_job(changed.systems(), changed.steps(), point, ANYWAY)
+        new = other.stop().total
+        old = rig.producer.stop().total
+        time_to_settle(rig)
+        # Nothing is lost or doubled, and it is hardly what was meant: the old topic is read on beside the new one.
+        assert rig.row_count() == old + new
+
+
+def time_to_settle(rig: Rig) -> None:
+    """Until three more checkpoints have brought no row."""
+    (job_id,) = rig.running()
+    for _ in range(60):
+        rows = rig.row_count()
+        do.wait_checkpoints(rig, job_id, 3)
+        if rig.row_count() == rows:
+            return
+    raise AssertionError("the table does not come to rest")
+
+
+def _stopped(rig: Rig) -> tuple[RestorePoint, Mapping[int, int]]:
+    rig.wait_rows(200)
+    savepoint = stop(rig.systems(), rig.steps(), StopOptions())
+    point = create_restore_point(rig.systems(), rig.steps(), savepoint, RestorePointOptions())
+    assert rig.topic in point.topic_ids
+    offsets = point.sinks[0].offsets or {}
+    return point, {int(where.rpartition("/")[2]): offset for where, offset in offsets.items()}
+
+
+def _findings(rig: Rig, given: RestorePoint | Savepoint) -> list[Cause]:
+    try:
+        return [_refused(rig, given).cause]
+    except _NotRefused:
+        for job_id in rig.running():
+            do.cancel(rig, job_id)
+        return []
+
+
+class _NotRefused(Exception):
+    pass
+
+
+def _refused(rig: Rig, given: RestorePoint | Savepoint) -> Finding:
+    from airflow_flink_iceberg.restart.start_job import plan
+
+    point = given if isinstance(given, RestorePoint) else None
+    savepoint = given.savepoint if isinstance(given, RestorePoint) else given
+    decision = plan(rig.systems(), rig.steps(), savepoint, point, StartOptions()).decision
+    if not decision.findings:
+        raise _NotRefused
+    with pytest.raises(RestartRefused):
+        start_job(rig.systems(), rig.steps(), given, StartOptions())
+    return decision.findings[0]
+
+
+def _delete(rig: Rig) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=rig.stack.kafka_bootstrap)
+    try:
+        admin.delete_topics([rig.topic])
+        wait_until(lambda: rig.topic not in admin.list_topics(), f"the end of {rig.topic}", 30)
+    finally:
+        admin.close()
+
+
+def _recreate(rig: Rig, offset: int, *, longer: bool) -> None:
+    """The topic again, until each partition is longer than ``offset``, or about half as long."""
+    rig.producer.stop()
+    _delete(rig)
+    rig.producer = OrdersProducer(rig.stack.kafka_bootstrap, rig.topic, rate=RATE)
+    wanted = offset + 50 if longer else offset // 2
+    wait_until(lambda: min(rig.end_offsets().values(), default=0) >= wanted, f"{wanted} records each", 60)

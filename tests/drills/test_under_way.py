@@ -1,0 +1,60 @@
+"""A v1 job that somebody has started from an older savepoint doubles nothing before its first commit: said in time."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_flink_iceberg.model.decision import Cause, Verdict
+from airflow_flink_iceberg.model.errors import RestartRefused
+from airflow_flink_iceberg.restart.preflight import PreflightOptions, preflight
+from airflow_flink_iceberg.restart.restart import RestartOptions, restart
+from airflow_flink_iceberg.restart.start import StartOptions
+from airflow_flink_iceberg.restart.start_job import start_job
+from airflow_flink_iceberg.restart.stop import StopOptions, stop
+from playground.stack import Stack
+from tests.drills import disturbances as do
+from tests.e2e.rig import Rig, running_job, wait_until
+
+
+def _from_older(rig: Rig) -> tuple[str, str, int]:
+    """The job runs again from the first of two savepoints; the newer one, and the rows between the two."""
+    rig.wait_rows(100)
+    first = restart(rig.systems(), rig.steps(), RestartOptions())
+    # Many checkpoints further, so that the ids of the older run take a while to pass them.
+    do.wait_checkpoints(rig, first.running_job.job_id, 15)
+    rig.wait_rows(100)
+    newest = stop(rig.systems(), rig.steps(), StopOptions())
+    between = rig.rows_from(dict(first.restore_point.sinks[0].offsets or {}))
+    return do.start_by_hand(rig, rig.script or "", first.savepoint.path), newest.path, between
+
+
+def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack) -> None:
+    with running_job(stack, sink="v1") as rig:
+        by_hand, newest, between = _from_older(rig)
+        do.wait_checkpoints(rig, by_hand, 1)
+        found = {each.name: each for each in preflight(rig.systems(), PreflightOptions()).results}
+        assert found["guard_doubling_soon"].actual == f"WOULD_DUPLICATE {between} rows"
+        with pytest.raises(RestartRefused) as refused:
+            restart(rig.systems(), rig.steps(), RestartOptions())
+        worst = refused.value.decision.findings[0]
+        assert (worst.verdict, worst.cause, worst.rows) == (
+            Verdict.WOULD_DUPLICATE,
+            Cause.DOUBLING_SOON,
+            between,
+        )
+        # What it says to do: then nothing was doubled.
+        do.cancel(rig, by_hand)
+        start_job(rig.systems(), rig.steps(), newest, StartOptions())
+        assert rig.damage(rig.finish()) == (0, 0)
+
+
+def test_the_number_is_what_its_first_commit_doubles(stack: Stack) -> None:
+    with running_job(stack, sink="v1") as rig:
+        by_hand, _, between = _from_older(rig)
+        do.wait_checkpoints(rig, by_hand, 1)
+        assert "guard_doubling_soon" in {
+            each.name for each in preflight(rig.systems(), PreflightOptions()).results
+        }
+        produced = rig.producer.stop()
+        wait_until(lambda: rig.row_count() >= produced.total + between, "the first commit", 90)
+        assert rig.damage(produced) == (0, between)

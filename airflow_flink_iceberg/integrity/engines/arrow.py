@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.exceptions import ResolveError
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pyiceberg.table.snapshots import Snapshot
 
 _LISTED_FILES = 20
+UNREADABLE = (OSError, pa.ArrowException, ValueError, ResolveError)
+"""What reading a file can end in; the last two are PyIceberg's, for columns of another type or without field ids."""
 
 
 class RowsUnreadable(FlinkIcebergError):
@@ -200,7 +203,7 @@ def _read_file(scan: DataScan, task: FileScanTask, columns: list[str], result: O
     try:
         for batch in file_batches(scan, task):
             result.add(batch.select(columns))
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         result.note(file_problem(task.file.file_path, error))
         return
     read = result.rows - before

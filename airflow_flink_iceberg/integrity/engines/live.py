@@ -19,6 +19,7 @@ from pyiceberg.table import FileScanTask
 from pyiceberg.table.delete_file_index import DeleteFileIndex
 
 from airflow_flink_iceberg.integrity.engines.arrow import (
+    UNREADABLE,
     FileProblem,
     Reading,
     RowsUnreadable,
@@ -31,8 +32,6 @@ from airflow_flink_iceberg.integrity.engines.arrow import (
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table
 
-# PyIceberg raises plain ValueErrors for files whose columns have no field ids or another type.
-_UNREADABLE = (OSError, pa.ArrowException, ValueError)
 _ROW, _IS_DELETE = "__row", "__is_delete"
 
 
@@ -122,7 +121,7 @@ def _read(scan: DataScan, task: FileScanTask, columns: Sequence[str], reading: R
     reading.files += 1
     try:
         batches = [batch.select(list(columns)) for batch in file_batches(scan, task)]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reading.note(file_problem(task.file.file_path, error))
         return
     if not batches:
@@ -166,7 +165,7 @@ def _values(table: Table, snapshot_id: int, entry: ManifestEntry) -> _EqualityDe
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
     try:
         batches = [batch.select(list(columns)) for batch in file_batches(scan, FileScanTask(file))]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         problem = file_problem(file.file_path, error)
         raise RowsUnreadable(f"Delete file {problem.path} cannot be read: {problem.reason}.") from error
     if sum(len(batch) for batch in batches) != file.record_count:

@@ -15,6 +15,7 @@ from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 from airflow_flink_iceberg.checks import FilesExist
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.plan import gone
 from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
 from airflow_flink_iceberg.model.result import Outcome
 
@@ -51,12 +52,23 @@ def run(check: FilesExist, context: CheckContext) -> Answer:
             Outcome.UNKNOWN, "The branch has no snapshot: nothing was proven.", EXPECTED, "no snapshot"
         )
     io = context.access.io()
-    manifests = list(read_manifest_list(io.new_input(snapshot.manifest_list)))
+    try:
+        manifests = list(read_manifest_list(io.new_input(snapshot.manifest_list)))
+    except FileNotFoundError:
+        if expired := gone(context):
+            return _expired(expired)
+        raise
     total = _live_files(manifests)
     files = list(_chosen(io, manifests, check.sample, Random(snapshot.snapshot_id)))
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="files-exist") as pool:
         looks = list(pool.map(lambda file: _look(io, file), files))
-    return _answer(looks, total)
+    expired = gone(context) if any(look.problem for look in looks) else None
+    return _expired(expired) if expired else _answer(looks, total)
+
+
+def _expired(why: str) -> Answer:
+    """Files of an expired snapshot may be removed at any time, which is no damage."""
+    return Answer(Outcome.UNKNOWN, f"Nothing was proven: {why}.", EXPECTED, "expired")
 
 
 def _live_files(manifests: list[ManifestFile]) -> int | None:

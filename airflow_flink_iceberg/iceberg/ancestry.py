@@ -17,6 +17,9 @@ from airflow_flink_iceberg.iceberg.snapshots import Snapshot
 Older = Callable[[str], TableMetadata | None]
 """Reads an older metadata file by location; ``None`` when it is gone."""
 
+MAX_VERSIONS = 200
+"""How many older metadata files are read for one question."""
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -66,6 +69,23 @@ class Ancestry:
             if older and older.parent_id is not None:
                 return Parent(older.parent_id)
         return self._parent_at_birth(snapshot)
+
+    def versions_since(self, snapshot_id: int) -> tuple[list[TableMetadata], str]:
+        """The table's older versions back to the one in which a retained snapshot was born, newest first.
+
+        :returns: with why they are not all, empty if they are.
+        """
+        found: list[TableMetadata] = []
+        if not self._metadata.has(snapshot_id):
+            return found, f"snapshot {snapshot_id} is not in the metadata any more (expired)"
+        for position in range(len(self._log) - 1, -1, -1):
+            file = self._file(position)
+            if file is None or len(found) == MAX_VERSIONS:
+                break
+            if not file.has(snapshot_id):
+                return found, ""
+            found.append(file)
+        return found, f"not every metadata file since snapshot {snapshot_id} is there, or there are too many"
 
     def _parent_at_birth(self, snapshot: Snapshot) -> Parent:
         position, seen_being_born = self._birth(snapshot.snapshot_id)

@@ -208,6 +208,28 @@ class History:
         origin = self.origin(snapshot)
         return snapshot.commit_stamped_by(origin) if origin else None
 
+    def left_by_branch(
+        self, branch: str, head_id: int | None, is_own: Callable[[Snapshot], bool], *, since: int
+    ) -> Walk:
+        """Own snapshots that were once on a branch and are not any more, since ``since`` was committed.
+
+        Iceberg keeps a log of heads for ``main`` alone, but every version of the metadata names the head that each
+        branch had: where the versions are all there, nothing can have come and gone unseen.
+        """
+        versions, why = self._completed.versions_since(since)
+        passed = {snapshot.snapshot_id for snapshot in self.walk(head_id).snapshots}
+        own: list[Snapshot] = []
+        for version in versions:
+            head = version.refs.get(branch)
+            if head is None or head.snapshot_id in passed:
+                continue
+            branch_off = self.between(head_id, head.snapshot_id)
+            why = why or branch_off.why_cut
+            new = [snapshot for snapshot in branch_off.snapshots if snapshot.snapshot_id not in passed]
+            passed.update(snapshot.snapshot_id for snapshot in new)
+            own.extend(filter(is_own, new))
+        return Walk(tuple(own), not why, why)
+
     def abandoned_own(
         self, head_id: int | None, is_own: Callable[[Snapshot], bool], *, since: int | None = None
     ) -> Walk:

@@ -144,16 +144,10 @@ def _heads(sink: SinkFacts) -> list[int | None]:
 def _rolled_back(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None) -> Unclear | None:
     """Whether commits of this state's runs were taken off the branch; nobody recorded where it stood.
 
-    Only the log of heads tells, which Iceberg keeps for ``main`` alone; whether it happened before or after the state
-    was taken it does not, so there is no number.
+    What is left of it does not tell whether it happened before or after the state was taken, so there is no number.
     """
-    if sink.sink.branch != MAIN:
-        return Unclear(
-            "lineage_cut",
-            f"where {sink.name} stood at this state was not recorded, and Iceberg keeps no log of a branch "
-            "that would show a rollback",
-        )
-    if log_has_a_hole(sink, found[1] if found else None):
+    is_main = sink.sink.branch == MAIN
+    if is_main and log_has_a_hole(sink, found[1] if found else None):
         return Unclear(
             "table_rolled_back", f"{sink.name} was rolled back, and the snapshots that it left have expired"
         )
@@ -165,7 +159,7 @@ def _rolled_back(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int]
             f"{sink.name} was rolled back: {rows} rows of this state's runs are not on the branch any more",
             rows,
         )
-    if found and not lost.complete:
+    if (found or not is_main) and not lost.complete:
         return Unclear("lineage_cut", f"a rollback of {sink.name} cannot be excluded: {lost.why_cut}")
     return None
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 
 from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
+from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.restart.facts import SinkFacts
 
 
 def taken_off(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None) -> Walk:
-    """Commits of a state's runs that were once on ``main`` and are not any more.
+    """Commits of a state's runs that were once on the branch and are not any more.
+
+    Of ``main`` the log of heads tells; of another branch the older metadata files do, back to the newest commit that
+    is still there.
 
     :param limits: the runs that the state descends from, newest first, each with its newest id that belongs to it.
     :param found: checkpoint id and snapshot of the newest commit that is still there, of the last run in ``limits``.
@@ -23,6 +27,14 @@ def taken_off(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | 
             return False
         return found is None or origin.job_id != newest or checkpoint > found[0]
 
+    if sink.sink.branch != MAIN:
+        if found is None:
+            return Walk(
+                (),
+                False,
+                f"Iceberg keeps no log of the heads of a branch, and {sink.name} holds no own commit",
+            )
+        return sink.history.left_by_branch(sink.sink.branch, sink.head_id, is_lost, since=found[1])
     return sink.history.abandoned_own(sink.head_id, is_lost, since=found[1] if found else None)
 
 

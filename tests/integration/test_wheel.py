@@ -19,8 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from airflow_flink_iceberg.get_provider_info import get_provider_info
+
 SOURCE = Path(__file__).parents[2]
 PACKAGE = "airflow_flink_iceberg"
+NAME = "airflow-flink-iceberg"
 
 Printed = subprocess.CompletedProcess[str]
 Run = Callable[..., Printed]
@@ -29,7 +32,7 @@ Run = Callable[..., Printed]
 def run(command: list[str], directory: Path, environment: dict[str, str] | None = None) -> Printed:
     """Run a command; fail with what it printed if it fails."""
     result = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=90, check=False
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=170, check=False
     )
     if result.returncode:
         pytest.fail(
@@ -42,7 +45,8 @@ def rows(printed: Printed) -> list[dict[str, str]]:
     """The table that an ``airflow providers`` command printed as JSON, if it complained about nothing."""
     for complaint in ("Traceback", "ImportError", "ModuleNotFoundError", "Error when importing"):
         assert complaint not in printed.stderr + printed.stdout
-    table: list[dict[str, str]] = json.loads(printed.stdout)
+    # A warning of Airflow's own may come before it.
+    table: list[dict[str, str]] = json.loads(printed.stdout[printed.stdout.index("[{") :])
     return table
 
 
@@ -73,7 +77,11 @@ def run_installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "COLUMNS": "200",
     }
-    return lambda *arguments: run([str(python), *arguments], home, environment)
+
+    def run_python(*arguments: str, **more: str) -> Printed:
+        return run([str(python), *arguments], home, {**environment, **more})
+
+    return run_python
 
 
 def test_wheel_holds_the_whole_package_and_nothing_else(wheel: Path) -> None:
@@ -119,3 +127,42 @@ def test_airflow_imports_the_hook_of_the_connection_type(run_installed: Run) -> 
     (flink,) = [entry for entry in hooks if entry["connection_type"] == "flink"]
     assert flink["class"] == f"{PACKAGE}.hooks.flink.FlinkHook"
     assert flink["package_name"] == "airflow-flink-iceberg"
+
+
+def test_airflow_knows_the_links(run_installed: Run) -> None:
+    links = rows(run_installed("-m", "airflow", "providers", "links", "-o", "json"))
+    ours = {entry["extra_link_class_name"] for entry in links if PACKAGE in entry["extra_link_class_name"]}
+    names = ("FlinkJobLink", "FlinkCheckpointsLink", "FlinkExceptionsLink", "ReportLink")
+    assert ours == {f"{PACKAGE}.links.{name}" for name in names}
+
+
+def test_airflow_knows_the_fields_of_the_connection(run_installed: Run) -> None:
+    widgets = rows(run_installed("-m", "airflow", "providers", "widgets", "-o", "json"))
+    (connection,) = get_provider_info()["connection-types"]
+    assert {entry["connection_parameter_name"] for entry in widgets if entry["package_name"] == NAME} == {
+        f"extra__flink__{field}" for field in connection["conn-fields"]
+    }
+
+
+def list_dags(run_installed: Run, database: Path, folder: Path) -> Printed:
+    return run_installed(
+        "-m", "airflow", "dags", "list", "--local", "-o", "json",
+        AIRFLOW__CORE__DAGS_FOLDER=str(folder),
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{database}/airflow.db",
+    )  # fmt: skip
+
+
+def test_airflow_lists_the_example_dags_without_an_import_error(run_installed: Run, airflow_db: Path) -> None:
+    listed = list_dags(run_installed, airflow_db, SOURCE / "dags")
+    assert "Failed to load" not in listed.stderr + listed.stdout
+    assert {entry["dag_id"] for entry in rows(listed)} == {
+        file.stem for file in (SOURCE / "dags").glob("*.py")
+    }
+
+
+def test_a_dag_that_cannot_be_imported_would_be_noticed(
+    run_installed: Run, airflow_db: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text(f"from airflow.sdk import DAG\nimport {PACKAGE}.no_such_module\n")
+    listed = list_dags(run_installed, airflow_db, tmp_path)
+    assert "Failed to load" in listed.stderr + listed.stdout

@@ -55,7 +55,9 @@ def test_all_operators_survive_and_an_xcom_makes_the_dependency() -> None:
     assert dag.get_task("start").upstream_task_ids == {"stop"}
     assert dag.get_task("landed").upstream_task_ids == {"restart"}
     assert dag.get_task("verify").upstream_task_ids == {"restart"}
-    assert {link.name for link in dag.get_task("stop").operator_extra_links} == {"Flink job"}
+    assert {link.name for link in dag.get_task("stop").operator_extra_links} == {
+        "Flink job", "Checkpoints", "Exceptions",
+    }  # fmt: skip
 
 
 def test_the_serialized_dag_holds_no_script_and_is_the_same_each_time() -> None:

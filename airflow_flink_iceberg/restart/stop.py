@@ -136,7 +136,9 @@ def request_stop(
         log.info("Reconnecting to stop %s of job %s", request.trigger_id, request.job_id)
         return request
     intent = steps.intent(Step.STOP)
-    view = view or systems.deployment.look()
+    if view is None:
+        view = systems.deployment.look()
+        systems.on_run(view.job_id)
     check_stoppable(view, systems.client.checkpoints(view.job_id))
     attempt = int(intent["attempt"]) + 1 if intent else 1
     request = _new_request(systems, steps, options, view, attempt)

@@ -9,6 +9,8 @@ import pytest
 
 from playground.stack import Stack
 
+pytest.register_assert_rewrite("tests.e2e.scheduler_rig", "tests.e2e.scheduler_world")
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

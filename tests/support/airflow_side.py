@@ -54,7 +54,7 @@ def run_dag(dags: Path, dag_id: str, body: str, *jobs: FlinkJob, description: st
     from airflow.dag_processing.dagbag import DagBag
 
     file = dags / f"{dag_id}.py"
-    file.write_text(_source(dag_id, body, jobs, description))
+    file.write_text(dag_source(dag_id, body, jobs, description))
     bag = DagBag(dag_folder=str(file))
     if bag.import_errors:
         raise AssertionError(bag.import_errors)
@@ -67,7 +67,8 @@ def run_dag(dags: Path, dag_id: str, body: str, *jobs: FlinkJob, description: st
     return found
 
 
-def _source(dag_id: str, body: str, jobs: tuple[FlinkJob, ...], description: str) -> str:
+def dag_source(dag_id: str, body: str, jobs: tuple[FlinkJob, ...], description: str = "") -> str:
+    """The text of a DAG file; see :func:`run_dag`."""
     indented = "".join(f"    {line}\n" for line in body.strip().splitlines())
     return f"""
 import json
@@ -76,8 +77,12 @@ from airflow_flink_iceberg.checks import default_checks, duplicate_files, kafka_
 from airflow_flink_iceberg.model import *
 from airflow_flink_iceberg.operators import *
 from airflow_flink_iceberg.sensors import *
+from airflow_flink_iceberg.task_groups import safe_restart
 
 JOBS = [FlinkJob.from_dict(job) for job in json.loads({json.dumps([job.to_dict() for job in jobs])!r})]
 
-with DAG({dag_id!r}, description={description!r}, schedule=None, catchup=False, max_active_runs=1):
+with DAG(
+    {dag_id!r}, description={description!r}, schedule=None, catchup=False, max_active_runs=1,
+    is_paused_upon_creation=False,
+):
 {indented}"""

@@ -22,10 +22,11 @@ BeforeAnswer = Callable[[str, str, bytes], None]
 
 @dataclass
 class Proxy:
-    """``url`` is where clients go; ``seen`` lists what was forwarded."""
+    """``url`` is where clients go; ``seen`` lists what was forwarded, ``sent`` the headers that came with it."""
 
     url: str
     seen: list[tuple[str, str, bytes]] = field(default_factory=list)
+    sent: set[tuple[str, str]] = field(default_factory=set)
 
 
 @contextmanager
@@ -53,6 +54,7 @@ def proxy(
                 return
             prefix = next(each for each in targets if self.path.startswith(each))
             opened.seen.append((self.command, self.path, body))
+            opened.sent.update(self.headers.items())
             headers = {
                 name: value
                 for name, value in self.headers.items()

@@ -6,20 +6,34 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, member, whole_number
-from airflow_flink_iceberg.checks.thresholds import count_threshold, seconds
+from airflow_flink_iceberg.checks.thresholds import count_threshold, duration_threshold, seconds
 from airflow_flink_iceberg.model.result import Severity
 from airflow_flink_iceberg.model.values import require_text
 
 
 @dataclass(frozen=True)
-class DuplicateFiles(Check):
+class CountCheck(Check):
+    """A check that counts what should not be there, and compares the number with its thresholds."""
+
+    warn_if: str | None = None
+    error_if: str | None = "> 0"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
+            if text is not None:
+                count_threshold(f"{self.name} {name}", text)
+
+
+@dataclass(frozen=True)
+class DuplicateFiles(CountCheck):
     """See :func:`duplicate_files`."""
 
     KIND: ClassVar[str] = "duplicate_files"
 
 
 @dataclass(frozen=True)
-class FilesExist(Check):
+class FilesExist(CountCheck):
     """See :func:`files_exist`."""
 
     KIND: ClassVar[str] = "files_exist"
@@ -33,19 +47,10 @@ class FilesExist(Check):
 
 
 @dataclass(frozen=True)
-class StrandedManifests(Check):
+class StrandedManifests(CountCheck):
     """See :func:`stranded_manifests`."""
 
     KIND: ClassVar[str] = "stranded_manifests"
-
-    warn_if: str | None = None
-    error_if: str | None = "> 0"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
-            if text is not None:
-                count_threshold(f"{self.name} {name}", text)
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,16 @@ class EventTime(Check):
 
     column: str = field(default="")
     tolerance: str = "1h"
+    warn_if: str | None = None
+    error_if: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_text("event_time column", self.column)
         seconds("event_time tolerance", self.tolerance)
+        for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
+            if text is not None:
+                duration_threshold(f"{self.name} {name}", text)
 
 
 @dataclass(frozen=True)
@@ -70,18 +80,30 @@ class SchemaUnchanged(Check):
     KIND: ClassVar[str] = "schema_unchanged"
 
 
-def duplicate_files(*, severity: Severity | str = Severity.ERROR) -> DuplicateFiles:
-    """No data file is live twice on the branch, and none was added by two snapshots since ``since``."""
-    return DuplicateFiles(severity=_severity(severity))
+def duplicate_files(
+    *, warn_if: str | None = None, error_if: str | None = "> 0", severity: Severity | str = Severity.ERROR
+) -> DuplicateFiles:
+    """No data file is live twice on the branch, and none was added by two snapshots since ``since``.
+
+    :param error_if: number of files that are there more than once, e.g. ``"> 0"``.
+    """
+    return DuplicateFiles(warn_if=warn_if, error_if=error_if, severity=_severity(severity))
 
 
-def files_exist(*, sample: int | None = 200, severity: Severity | str = Severity.ERROR) -> FilesExist:
+def files_exist(
+    *,
+    sample: int | None = 200,
+    warn_if: str | None = None,
+    error_if: str | None = "> 0",
+    severity: Severity | str = Severity.ERROR,
+) -> FilesExist:
     """The live files are there, and as long as the manifests say.
 
     :param sample: how many to look at: the newest half by snapshot, the others chosen by the snapshot's id, so that a
         retry looks at the same ones; ``None``: all.
+    :param error_if: number of files that are missing or cut among them, e.g. ``"> 0"``.
     """
-    return FilesExist(sample=sample, severity=_severity(severity))
+    return FilesExist(sample=sample, warn_if=warn_if, error_if=error_if, severity=_severity(severity))
 
 
 def stranded_manifests(
@@ -100,13 +122,23 @@ def stranded_manifests(
     return StrandedManifests(warn_if=warn_if, error_if=error_if, severity=_severity(severity))
 
 
-def event_time(column: str, *, tolerance: str = "1h", severity: Severity | str = Severity.ERROR) -> EventTime:
+def event_time(
+    column: str,
+    *,
+    tolerance: str = "1h",
+    warn_if: str | None = None,
+    error_if: str | None = None,
+    severity: Severity | str = Severity.ERROR,
+) -> EventTime:
     """No commit holds rows older than what was there before by more than the tolerance: the sign of a replay.
 
     :param column: a top-level timestamp or date column; its per-file bounds are used, no data file is opened.
     :param tolerance: how late rows may be, e.g. ``"10m"``.
+    :param error_if: instead of the tolerance: how far back a commit goes, e.g. ``"> 2h"``; ``warn_if`` likewise.
     """
-    return EventTime(column=column, tolerance=tolerance, severity=_severity(severity))
+    return EventTime(
+        column=column, tolerance=tolerance, warn_if=warn_if, error_if=error_if, severity=_severity(severity)
+    )
 
 
 def schema_unchanged(*, severity: Severity | str = Severity.ERROR) -> SchemaUnchanged:

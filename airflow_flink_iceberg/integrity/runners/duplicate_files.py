@@ -16,6 +16,7 @@ from pyiceberg.manifest import DataFileContent, ManifestEntry, ManifestEntryStat
 
 from airflow_flink_iceberg.checks import DuplicateFiles
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.judging import judge_count
 from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
 from airflow_flink_iceberg.model.result import Outcome, worst
 
@@ -43,7 +44,7 @@ class _Found:
     files: int = 0
 
 
-def run(_check: DuplicateFiles, context: CheckContext) -> Answer:
+def run(check: DuplicateFiles, context: CheckContext) -> Answer:
     """Read the manifests of the branch's snapshot, and of those since ``since``; changes nothing."""
     if context.head_snapshot_id is None:
         return Answer(
@@ -53,7 +54,7 @@ def run(_check: DuplicateFiles, context: CheckContext) -> Answer:
     live = _live(table, _snapshot(table, context.head_snapshot_id))
     added, why = _added_twice(context, table)
     again = {path: ids for path, ids in added.items() if path not in live.data}
-    notes = list(_notes(context, live, again, why))
+    notes = list(_notes(check, context, live, again, why))
     texts = [f"{counted(live.files, 'live data file')} on {context.branch}", *(text for _, text in notes)]
     twice = len(live.data) + len(again)
     return Answer(
@@ -66,10 +67,10 @@ def run(_check: DuplicateFiles, context: CheckContext) -> Answer:
 
 
 def _notes(
-    context: CheckContext, live: _Found, again: dict[str, list[int]], why: str
+    check: DuplicateFiles, context: CheckContext, live: _Found, again: dict[str, list[int]], why: str
 ) -> Iterator[tuple[Outcome, str]]:
     if live.data or again:
-        yield Outcome.FAIL, _doubled(live, again)
+        yield judge_count(check, len(live.data) + len(again)), _doubled(live, again)
     if why:
         yield (
             Outcome.UNKNOWN,

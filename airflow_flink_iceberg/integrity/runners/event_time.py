@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFileContent, ManifestContent
 
 from airflow_flink_iceberg.checks import EventTime
-from airflow_flink_iceberg.checks.thresholds import seconds, spoken_seconds
+from airflow_flink_iceberg.checks.thresholds import spoken_seconds
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.continuity import short
+from airflow_flink_iceberg.integrity.judging import expected as limits_of
+from airflow_flink_iceberg.integrity.judging import judge_duration
 from airflow_flink_iceberg.integrity.results import Answer, counted, listed
 from airflow_flink_iceberg.integrity.writers import Written, read_writing
 from airflow_flink_iceberg.model.errors import InvalidValue
-from airflow_flink_iceberg.model.result import Outcome
+from airflow_flink_iceberg.model.result import Outcome, worst
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -65,7 +67,8 @@ class _Jump:
 
 def run(check: EventTime, context: CheckContext) -> Answer:
     """Walk the commits oldest first and compare each one's oldest row with the newest before it."""
-    expected = f"no commit more than {check.tolerance} back"
+    limits = check.warn_if or check.error_if
+    expected = limits_of(check) if limits else f"no commit more than {check.tolerance} back"
     writing = read_writing(context)
     commits = writing.by_flink(context.other_writers)
     if context.head_snapshot_id is None or not commits:
@@ -80,7 +83,7 @@ def run(check: EventTime, context: CheckContext) -> Answer:
         spans = _spans(context, check.column, {each.snapshot.snapshot_id for each in commits})
     except (InvalidValue, LookupError) as error:
         return Answer(Outcome.UNKNOWN, f"{error}", expected, "not readable", column=check.column)
-    jumps, newest = _jumps(commits, spans, seconds("tolerance", check.tolerance))
+    jumps, newest = _jumps(check, commits, spans)
     outcome, text = _judge(jumps, spans, newest, check)
     if writing.why_cut:
         text += f" What lies below the cut is not judged ({writing.why_cut})."
@@ -132,7 +135,7 @@ def _time(unit: float, raw: bytes | None) -> float | None:
 
 
 def _jumps(
-    commits: Iterable[Written], spans: dict[int, _Span], tolerance: float
+    check: EventTime, commits: Iterable[Written], spans: dict[int, _Span]
 ) -> tuple[list[_Jump], float | None]:
     newest: float | None = None
     jumps = []
@@ -140,7 +143,7 @@ def _jumps(
         span = spans.get(each.snapshot.snapshot_id)
         if span is None or span.low is None or span.high is None:
             continue
-        if newest is not None and newest - span.low > tolerance:
+        if newest is not None and judge_duration(check, max(newest - span.low, 0.0))[0] is not Outcome.PASS:
             jumps.append(_Jump(each, span.low, newest))
         newest = span.high if newest is None else max(newest, span.high)
     return jumps, newest
@@ -151,10 +154,15 @@ def _judge(
 ) -> tuple[Outcome, str]:
     unbounded = sum(span.unbounded for span in spans.values())
     if jumps:
-        worst = max(jumps, key=lambda jump: jump.back)
-        text = f"{counted(len(jumps), 'commit')} with rows more than {check.tolerance} older than what was there before"
-        where = f"snapshot {worst.written.snapshot.snapshot_id} of job {short(worst.written.job_id or '')}"
-        return Outcome.FAIL, f"{text}; the furthest, {where}, goes back {spoken_seconds(worst.back)}."
+        furthest = max(jumps, key=lambda jump: jump.back)
+        text = f"{counted(len(jumps), 'commit')} with rows older than what was there before, beyond what may be late"
+        where = (
+            f"snapshot {furthest.written.snapshot.snapshot_id} of job {short(furthest.written.job_id or '')}"
+        )
+        outcome = judge_duration(check, furthest.back)[0]
+        if unbounded:
+            outcome = worst([outcome, Outcome.UNKNOWN])
+        return outcome, f"{text}; the furthest, {where}, goes back {spoken_seconds(furthest.back)}."
     if newest is None or unbounded:
         return Outcome.UNKNOWN, f"{counted(unbounded, 'file')} without bounds of {check.column!r}."
     return Outcome.PASS, f"{counted(len(spans), 'commit')}, event time up to {_spoken_time(newest)}."

@@ -15,9 +15,10 @@ from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 from airflow_flink_iceberg.checks import FilesExist
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.judging import judge_count
 from airflow_flink_iceberg.integrity.plan import gone
 from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
-from airflow_flink_iceberg.model.result import Outcome
+from airflow_flink_iceberg.model.result import Outcome, worst
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
@@ -63,7 +64,7 @@ def run(check: FilesExist, context: CheckContext) -> Answer:
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="files-exist") as pool:
         looks = list(pool.map(lambda file: _look(io, file), files))
     expired = gone(context) if any(look.problem for look in looks) else None
-    return _expired(expired) if expired else _answer(looks, total)
+    return _expired(expired) if expired else _answer(check, looks, total)
 
 
 def _expired(why: str) -> Answer:
@@ -113,7 +114,7 @@ def _look(io: FileIO, file: _File) -> _Look:
     return _Look(file.path)
 
 
-def _answer(looks: list[_Look], total: int | None) -> Answer:
+def _answer(check: FilesExist, looks: list[_Look], total: int | None) -> Answer:
     bad = [look for look in looks if look.problem]
     unknown = [look for look in looks if look.unknown]
     of = f" of {total:,}" if total is not None and total > len(looks) else ""
@@ -126,7 +127,10 @@ def _answer(looks: list[_Look], total: int | None) -> Answer:
     }
     if bad:
         text = f"{summary}; {len(bad):,} missing or cut, the first: {bad[0].path} {bad[0].problem}."
-        return Answer(Outcome.FAIL, text, EXPECTED, f"{len(bad):,} missing or cut", evidence=evidence)
+        outcome = judge_count(check, len(bad))
+        if unknown:
+            outcome = worst([outcome, Outcome.UNKNOWN])
+        return Answer(outcome, text, EXPECTED, f"{len(bad):,} missing or cut", evidence=evidence)
     if unknown:
         text = f"{summary}; the storage did not answer for {len(unknown):,}, the first: {unknown[0].unknown}."
         return Answer(Outcome.UNKNOWN, text, EXPECTED, f"{len(unknown):,} not known", evidence=evidence)

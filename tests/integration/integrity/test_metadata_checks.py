@@ -272,6 +272,33 @@ def test_a_jump_back_beyond_the_tolerance_fails_and_a_late_row_does_not(timed: L
     says(checks.event_time("at", tolerance="5m"), timed.context(since=again), Outcome.UNKNOWN)
 
 
+def test_jumps_are_measured_with_thresholds_instead_of_the_tolerance(timed: Lake) -> None:
+    timed.commit("A:1", at(0, 30))
+    timed.commit("A:2", at(10, 40))
+    for warn_if, error_if, outcome in (
+        ("> 10m", "> 1h", Outcome.WARN),
+        ("> 10m", "> 15m", Outcome.FAIL),
+        ("> 25m", "> 1h", Outcome.PASS),
+        ("> 10m", None, Outcome.WARN),
+    ):
+        says(checks.event_time("at", warn_if=warn_if, error_if=error_if), timed.context(), outcome)
+
+
+def test_what_is_missing_or_doubled_is_counted_and_compared_with_the_thresholds(lake: Lake) -> None:
+    lake.commits("A:1 A:2 A:3")
+    lake.data_files()[0].unlink()
+    for error_if, warn_if, outcome in (
+        ("> 0", None, Outcome.FAIL), ("> 1", "> 0", Outcome.WARN), ("> 1", None, Outcome.PASS),
+    ):  # fmt: skip
+        found = says(checks.files_exist(error_if=error_if, warn_if=warn_if), lake.context(), outcome)
+        assert found.evidence["missing_or_cut"]["count"] == 1
+    lake.table.add_files([f"file://{path}" for path in lake.data_files()[1:2]], check_duplicate_files=False)
+    says(checks.duplicate_files(), lake.context(), Outcome.FAIL)
+    says(
+        checks.duplicate_files(error_if="> 1", warn_if="> 0"), lake.context(), Outcome.WARN, "3 rows too many"
+    )
+
+
 def test_a_backfill_of_others_is_no_jump_and_a_merged_manifest_hides_none(timed: Lake) -> None:
     timed.table.transaction().set_properties(
         {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}

@@ -14,6 +14,7 @@ from airflow_flink_iceberg.operators.base import (
     MIN_HOLD,
     FlinkJobOperator,
     reason_text,
+    require_flag,
     verdicts,
 )
 
@@ -126,7 +127,7 @@ class StartArguments(FlinkJobOperator):
         from airflow_flink_iceberg.restart.start import StartOptions
 
         return StartOptions(
-            self.allow_non_restored_state,
+            require_flag("allow_non_restored_state", self.allow_non_restored_state),
             verdicts(self.accept_verdicts),
             reason_text(self.accept_verdicts, self.reason),
             self.poll_interval,

@@ -111,6 +111,16 @@ def require_above_zero(name: str, value: Any, unit: str) -> float:
     return float(value)
 
 
+def require_flag(name: str, value: Any) -> bool:
+    """Return a truth value; the text of a template would always be true.
+
+    :raises InvalidValue: neither ``True`` nor ``False``.
+    """
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{name} has to be True or False, not {value!r}.")
+    return value
+
+
 @contextmanager
 def as_task_failure() -> Iterator[None]:
     """Let Airflow retry only what a retry can help.

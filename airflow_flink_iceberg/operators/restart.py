@@ -13,6 +13,7 @@ from airflow_flink_iceberg.operators.base import (
     as_task_failure,
     check_savepoint_arguments,
     require_above_zero,
+    require_flag,
 )
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
@@ -108,6 +109,6 @@ class FlinkRestartJobOperator(SavepointArguments, StartArguments):
         return RestartOptions(
             StopOptions(self.target_directory, self.format_type, self.poll_interval, self.timeout),
             self.start_options(),
-            pin=self.pin,
+            pin=require_flag("pin", self.pin),
             pin_days=require_above_zero("pin_days", self.pin_days, "days"),
         )

@@ -12,7 +12,7 @@ from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import require_text
 from airflow_flink_iceberg.operators.arguments import StartArguments
-from airflow_flink_iceberg.operators.base import as_task_failure
+from airflow_flink_iceberg.operators.base import as_task_failure, require_flag
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class FlinkStartJobOperator(StartArguments):
         return running.to_dict()
 
     def _state(self) -> Savepoint | RestorePoint | str | None:
-        if self.stateless:
+        if require_flag("stateless", self.stateless):
             if self.savepoint is not None:
                 raise InvalidValue("Give either savepoint or stateless=True, not both.")
             return None

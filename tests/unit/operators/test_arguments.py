@@ -16,6 +16,7 @@ from airflow_flink_iceberg.operators.base import (
     require_seconds,
     verdicts,
 )
+from airflow_flink_iceberg.operators.restart import FlinkRestartJobOperator
 from airflow_flink_iceberg.operators.start import FlinkStartJobOperator, state_argument
 
 JOB_ID = "0f" * 16
@@ -72,6 +73,23 @@ def test_savepoint_arguments(directory: Any, kind: str) -> None:
     check_savepoint_arguments(None, "NATIVE")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"pin": "False"}, "pin has to be True or False"),
+        ({"pin_days": 0}, "pin_days has to be a number of days above 0"),
+        ({"pin_days": "7"}, "pin_days has to be a number of days above 0"),
+        ({"target_directory": "None"}, "target_directory"),
+        ({"format_type": "parquet"}, "format_type has to be CANONICAL or NATIVE"),
+        ({"accept_verdicts": ["None"]}, "accept_verdicts has to be a list"),
+    ],
+)
+def test_a_restart_is_refused_before_anything_is_opened(arguments: dict[str, Any], sentence: str) -> None:
+    operator = FlinkRestartJobOperator(task_id="restart", job={"kind": "flink_job", "name": "a"}, **arguments)
+    with pytest.raises(AirflowFailException, match=sentence):
+        operator.execute({})
+
+
 def test_only_what_a_retry_can_help_is_retried() -> None:
     with pytest.raises(FlinkUnreachable), as_task_failure():
         raise FlinkUnreachable("gone")
@@ -93,6 +111,9 @@ def test_only_what_a_retry_can_help_is_retried() -> None:
         ({"savepoint": "file:/s", "accept_verdicts": ["WOULD_LOSE"], "reason": "None"}, "reason"),
         ({"savepoint": "file:/s", "accept_verdicts": "WOULD_LOSE"}, "accept_verdicts has to be a list"),
         ({"savepoint": "file:/s", "poll_interval": 0}, "poll_interval"),
+        ({"stateless": "False"}, "stateless has to be True or False"),
+        ({"savepoint": "file:/s", "allow_non_restored_state": "false"}, "allow_non_restored_state has to be"),
+        ({"savepoint": "file:/s", "allow_non_restored_state": None}, "allow_non_restored_state has to be"),
     ],
 )
 def test_a_start_is_refused_before_anything_is_opened(arguments: dict[str, Any], sentence: str) -> None:

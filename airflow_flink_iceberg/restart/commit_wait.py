@@ -188,15 +188,15 @@ def _commit_of_run(sink: SinkFacts, snapshot: Snapshot, target: Target) -> Commi
 
 def _not_completed(systems: Systems, target: Target, newest: int | None) -> Look:
     state = systems.client.status(target.job_id)
-    so_far = f"its newest completed one is {newest}" if newest is not None else "it has completed none"
+    so_far = (
+        f"the job's newest completed one is {newest}" if newest is not None else "the job has completed none"
+    )
     if state.is_terminal:
         return Look(
             Phase.UNKNOWN,
             f"job {target.job_id} is {state} and never completed checkpoint {target.checkpoint_id}: {so_far}",
         )
-    return Look(
-        Phase.WAITING, f"checkpoint {target.checkpoint_id} of job {target.job_id} has not completed: {so_far}"
-    )
+    return Look(Phase.WAITING, f"it has not completed, {so_far}")
 
 
 def _read_checkpoint(systems: Systems, target: Target, newest: CheckpointEntry) -> State:

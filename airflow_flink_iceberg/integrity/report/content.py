@@ -123,14 +123,14 @@ def _checked(checks: CheckReport) -> str:
     results, where = worst_first(checks.results), _where(checks)
     if not results:
         return f"no check of {where} was run"
-    of = f"{len(results)} check{'' if len(results) == 1 else 's'} of {where}"
+    of = f"{len(results):,} check{'' if len(results) == 1 else 's'} of {where}"
     for outcome, verb in ((Outcome.FAIL, "failed"), (Outcome.UNKNOWN, "could not be answered")):
         bad = [result for result in results if result.counts_as is outcome]
         if bad:
-            return f"{len(bad)} of {of} {verb}: {_first(bad)}"
+            return f"{len(bad):,} of {of} {verb}: {_first(bad)}"
     warned = sum(result.outcome is not Outcome.PASS for result in results)
     if warned:
-        return f"none of {of} failed, and {warned} gave a warning: {_first(results)}"
+        return f"none of {of} failed, and {warned:,} gave a warning: {_first(results)}"
     return f"all {of} passed" if len(results) > 1 else f"the one {of.removeprefix('1 ')} passed"
 
 
@@ -143,7 +143,7 @@ def _first(results: Sequence[CheckResult]) -> str:
     """The worst by name with what it found, and how many more there are."""
     found = results[0].actual
     what = f" ({str(found)[:120]})" if found not in (None, "") else ""
-    more = f" and {len(results) - 1} more" if len(results) > 1 else ""
+    more = f" and {len(results) - 1:,} more" if len(results) > 1 else ""
     return f"{results[0].name[:80]}{what}{more}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from airflow_flink_iceberg.integrity.report.content import Report
 from airflow_flink_iceberg.integrity.report.html_checks import checks_section
 from airflow_flink_iceberg.integrity.report.html_restart import ids_section, restart_section
-from airflow_flink_iceberg.integrity.report.markup import link, moment, plain, rows, text, word
+from airflow_flink_iceberg.integrity.report.markup import anchor, link, moment, plain, rows, text, word
 from airflow_flink_iceberg.integrity.report.style import STYLE
 
 MAX_BYTES = 200_000
@@ -64,15 +64,13 @@ def _links(report: Report) -> list[str]:
 
 
 def _next(report: Report) -> str:
-    steps = "".join(
-        f"<li><b>{text(step.result.name, 80)}</b>: {text(step.text, _STEP)}</li>"
+    items = "".join(
+        f'<li><a href="#{anchor(step.result.name)}">{text(step.result.name, 80)}</a>: {text(step.text, _STEP)}</li>'
         for step in report.next_steps
     )
-    return (
-        f'<section id="next"><h2>What to do next</h2><ol class="steps">{steps}</ol></section>'
-        if steps
-        else ""
-    )
+    if not items:
+        return ""
+    return f'<section id="next"><h2>What to do next</h2><ol class="steps">{items}</ol></section>'
 
 
 def _origin(report: Report) -> str:

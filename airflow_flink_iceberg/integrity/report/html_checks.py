@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from airflow_flink_iceberg.integrity.report.advice import next_step
 from airflow_flink_iceberg.integrity.report.content import Report, spoken_counts
-from airflow_flink_iceberg.integrity.report.markup import plain, rows, shortened, text, word
+from airflow_flink_iceberg.integrity.report.markup import anchor, plain, rows, shortened, text, word
 from airflow_flink_iceberg.integrity.report.text import MARKS, PROVEN_BY, printable
 from airflow_flink_iceberg.model.result import CheckResult, Outcome
 
@@ -57,13 +56,13 @@ def _cards(
 
 
 def _anchor(result: CheckResult, used: Counter[str]) -> str:
-    """The check's name as an anchor that stays the same from report to report; a second one gets a number."""
-    name = re.sub(r"[^a-z0-9_-]", "", result.name.lower())[:60] or "check"
+    """The anchor of its name; a second one of the name gets a number."""
+    name = anchor(result.name)
     used[name] += 1
-    return f"check-{name}" if used[name] == 1 else f"check-{name}-{used[name]}"
+    return name if used[name] == 1 else f"{name}-{used[name]}"
 
 
-def _card(result: CheckResult, anchor: str, table: str, *, is_open: bool) -> str:
+def _card(result: CheckResult, place: str, table: str, *, is_open: bool) -> str:
     step = next_step(result)
     has_own_step = step and step != result.description
     facts = rows(
@@ -76,7 +75,7 @@ def _card(result: CheckResult, anchor: str, table: str, *, is_open: bool) -> str
         ]
     )
     return (
-        f'<details class="check {result.counts_as.value}" id="{anchor}"{" open" if is_open else ""}>'
+        f'<details class="check {result.counts_as.value}" id="{place}"{" open" if is_open else ""}>'
         f"<summary>{_word(result)}<b>{text(result.name, 120)}</b>"
         f'<span class="actual">{text(result.actual, 200) if result.actual is not None else ""}</span></summary>'
         + (f"<p>{text(result.description, 1_500)}</p>" if result.description else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
@@ -37,6 +38,11 @@ def shortened(value: str, limit: int) -> str:
 def word(outcome: Outcome) -> str:
     """An outcome as mark and word."""
     return f'<span class="word {outcome.value}">{MARKS[outcome]} {outcome.value}</span>'
+
+
+def anchor(name: str) -> str:
+    """A check's name as an anchor, the same from report to report."""
+    return "check-" + (re.sub(r"[^a-z0-9_-]", "", name.lower())[:60] or "unnamed")
 
 
 def rows(items: list[tuple[str, Any]]) -> str:

@@ -29,7 +29,7 @@ p{margin:.4rem 0}a{color:var(--link)}bdi{unicode-bidi:isolate}
 padding:.8rem 1rem}
 .verdict .word{font-size:1.1rem;letter-spacing:.04em;text-transform:uppercase}
 .links{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;padding:0;margin:.8rem 0 0;list-style:none}
-.steps{padding-left:1.4rem;margin:0}.steps li{margin:.5rem 0}
+.steps{padding-left:1.4rem;margin:0}.steps li{margin:.5rem 0}.steps a{font-weight:600}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:.6rem;margin:0}
 .tiles div{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.5rem .8rem}
 .tiles dt{color:var(--dim);font-size:.85rem}.tiles dd{margin:0;font-size:1.2rem;font-weight:600}

@@ -19,6 +19,9 @@ PROVEN_BY = {
     "engine": "query engine",
 }
 
+_LISTED = 200
+"""Results that a log shows; the report's JSON has all of them."""
+
 _COLUMNS = (("outcome", 9), ("check", 19), ("expected", 30), ("actual", 34), ("proven by", 20))
 
 
@@ -31,9 +34,12 @@ def text_report(report: CheckReport, restart: Restart | None = None) -> str:
     if restart is not None:
         lines += textwrap.wrap(printable(downtime(restart)), WIDTH, subsequent_indent="  ")
     lines += ["", *_row([name for name, _ in _COLUMNS]), "  ".join("-" * width for _, width in _COLUMNS)]
-    results = worst_first(report.results)
+    every = worst_first(report.results)
+    results = every[:_LISTED]
     for result in results:
         lines += _row(_cells(result))
+    if len(every) > _LISTED:
+        lines.append(f"and {len(every) - _LISTED:,} more, none worse than these")
     lines.append("")
     for result in results:
         lines += textwrap.wrap(

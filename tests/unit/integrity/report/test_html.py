@@ -78,7 +78,13 @@ def test_nothing_of_others_gets_out_of_its_place(times: int) -> None:
     page = Page(text)
     assert {tag for tag, _ in page.tags} <= TAGS
     assert {name for _, attributes in page.tags for name in attributes} <= ATTRIBUTES
-    assert [tag["href"] for tag in page.all("a")] == ['https://ok.example.com/"><script>']
+    anchors = {card["id"] for card in page.all("details", "check")}
+    inside: list[object] = []
+    outside: list[object] = []
+    for tag in page.all("a"):
+        (inside if str(tag["href"]).startswith("#") else outside).append(tag["href"])
+    assert {str(href)[1:] for href in inside} <= anchors
+    assert outside == ['https://ok.example.com/"><script>']
     assert len(page.all("style")) == len(page.all("svg")) == 1
     assert not re.search(
         r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
@@ -104,6 +110,7 @@ def test_ten_thousand_results_fit_and_none_is_forgotten() -> None:
     text = html_report(Report(CheckReport("shop.orders", 1, tuple(results)), restart()))
     assert len(text.encode()) < 200_000
     page = Page(text)
+    assert "3,334 of 10,000 checks of shop.orders@main failed" in page.text
     assert "3,334 fail, 6,666 pass" in page.text
     cards, lines = (
         len(page.all("details", "check")),
@@ -127,6 +134,7 @@ def test_the_worst_is_first_open_and_linked_and_its_evidence_is_folded() -> None
     assert ["open" in card for card in cards] == [True, True, True, False, False]
     assert [found for found in page.all("details") if not found.get("class")] == [{}]
     assert "RollbackToRestorePointOperator" in page.text
+    assert [tag["href"] for tag in page.all("a")] == [f"#{card['id']}" for card in cards[:4]]
 
 
 def test_two_checks_of_one_name_have_two_anchors() -> None:

@@ -24,6 +24,14 @@ def test_the_text_is_worst_first_with_all_columns_and_the_downtime() -> None:
     assert "rows" in next(line for line in lines if "kafka_offsets" in line)
 
 
+def test_a_log_is_not_flooded() -> None:
+    many = [result(f"check_{n}", Outcome.PASS if n % 2 else Outcome.FAIL) for n in range(10_000)]
+    text = text_report(CheckReport("shop.orders", 1, tuple(many)))
+    assert "5000 pass, 5000 fail" in text.splitlines()[0]
+    assert "and 9,800 more, none worse than these" in text
+    assert text.count("\n") < 500
+
+
 def test_no_line_is_wider_than_120_columns_and_nothing_can_steer_a_terminal() -> None:
     hostile = CheckReport(
         HOSTILE, 1, tuple(

@@ -27,6 +27,8 @@ from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 
 ABANDONED_DAYS = 30.0
 QUIET_SECONDS = 60.0
+_CLOCK_SLACK = 60.0
+"""Seconds by which the worker's clock and the cluster's or a committer's may differ."""
 _DAY_MS = 86_400_000
 
 
@@ -125,7 +127,9 @@ def _seconds_until_quiet(systems: Systems, facts: Facts, quiet_seconds: float) -
         # Of a run that the cluster has forgotten only its commits say when it was last alive.
         if head is not None and (job_id := sink.origin(head).job_id) in writers and job_id not in known:
             last = max(last, head.timestamp_ms)
-    return max(0.0, quiet_seconds - (now - last) / 1000)
+    age = (now - last) / 1000
+    # Two clocks are compared: a worker's that runs ahead must not end the wait early, one behind not prolong it.
+    return min(quiet_seconds, max(0.0, quiet_seconds + _CLOCK_SLACK - age))
 
 
 def _move(

@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_flink_iceberg.flink.traces import one_line
 from airflow_flink_iceberg.model.errors import InvalidValue, Superseded
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ class Steps:
             Exception
         ) as error:  # the store's own error types are not ours to know; every one of them fences
             raise Superseded(
-                f"The step record could not be written ({type(error).__name__}); a newer try may own this "
-                "task."
+                f"The step record could not be written ({type(error).__name__}: {one_line(str(error), 200)}), so "
+                "nothing more was done: a newer try may own this task."
             ) from error
 
     def section(self, step: Step) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
@@ -277,16 +278,25 @@ def run_case(case: Mapping[str, Any]) -> int:
     directory = Path(case["directory"])
     lake = Lake(Path(case["lake"]), case["database"])
     lake.properties = case.get("catalog", lake.properties)
-    store = KillingStore(Path(case["store"]), case.get("die", ""))
-    steps = Steps(store, epoch=case.get("epoch", 0))
     try:
+        if case.get("largest_file") is not None:
+            # As a disk that is full: what is written beyond fails with EFBIG.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (case["largest_file"], resource.RLIM_INFINITY))
+        store = KillingStore(Path(case["store"]), case.get("die", ""))
+        steps = Steps(store, epoch=case.get("epoch", 0))
         with open_systems(case["flink"], lake, directory) as systems:
             result = run_use_case(case["use_case"], systems, steps, case.get("given"))
-    except FlinkIcebergError as error:
+    except (FlinkIcebergError, OSError) as error:
+        _no_limit()
         Path(case["result"]).write_text(json.dumps({"error": type(error).__name__, "message": str(error)}))
         return 3
+    _no_limit()
     Path(case["result"]).write_text(json.dumps(result))
     return 0
+
+
+def _no_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def run_use_case(

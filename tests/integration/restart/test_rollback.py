@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -246,3 +247,17 @@ def test_a_run_that_failed_must_have_been_gone_for_a_while(world: World) -> None
     before = world.flink.count("GET", "/jobs/overview")
     rollback(world.systems(), world.steps(), point, options)
     assert world.flink.count("GET", "/jobs/overview") - before >= 4
+
+
+@pytest.mark.parametrize(
+    "ahead", [3600.0, 0.0, -30.0], ids=["cluster an hour ahead", "same", "half a minute behind"]
+)
+def test_a_clock_that_is_wrong_neither_ends_nor_prolongs_the_wait(world: World, ahead: float) -> None:
+    point, _ = doubled(world)
+    ended = world.flink.jobs["b" * 32]
+    ended.end("FAILED")
+    ended.ended_at = int((time.time() + ahead) * 1000)
+    begun = time.monotonic()
+    options = RollbackOptions(dry_run=False, reason="x", quiet_seconds=0.5)
+    rollback(world.systems(), world.steps(), point, options)
+    assert 0.5 <= time.monotonic() - begun < 20

@@ -242,7 +242,8 @@ class History:
         passed = {snapshot.snapshot_id for snapshot in line.snapshots}
         logged = [entry.snapshot_id for entry in self.metadata.snapshot_log]
         own: list[Snapshot] = []
-        why = self._log_gap(line, logged, since)
+        in_a_circle = line.snapshots and line.snapshots[-1].parent_id in passed
+        why = line.why_cut if in_a_circle else self._log_gap(line, logged, since)
         for logged_id in reversed(logged):
             if logged_id in passed:
                 continue

@@ -195,7 +195,13 @@ class TableMetadata:
         while self._unindexed and snapshot_id not in self._positions:
             position = self._unindexed - 1
             # The links themselves are not kept: 60 MB for 100,000 snapshots.
-            self._positions[self._link_at(position).snapshot_id] = position
+            found = self._link_at(position).snapshot_id
+            if found in self._positions:
+                raise MetadataUnreadable(
+                    f"Table metadata {self.metadata_location} holds snapshot {found} twice, so what it says of the "
+                    "table cannot be trusted; look at what wrote it."
+                )
+            self._positions[found] = position
             self._unindexed = position
 
     def _link_at(self, position: int) -> Link:

@@ -153,7 +153,8 @@ def decode_snapshot(raw: bytes | msgspec.Raw) -> Snapshot:
         return _SNAPSHOT.decode(raw)
     except msgspec.ValidationError:
         fields: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
-        summary = fields.get("summary") or {}
+        summary = fields.get("summary")
+        summary = {} if summary is None else summary
         if not isinstance(summary, dict):
             raise
         fields["summary"] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from airflow_flink_iceberg.iceberg.history import Snapshot
+from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
@@ -182,7 +182,9 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
     if state is None:
         return Unclear("no_state", "there is no state")
     since = sink.history.between(position.snapshot_id, sink.head_id)
-    abandoned = sink.history.between(sink.head_id, position.snapshot_id)
+    # Below an ancestor of the head nothing is abandoned: no need to walk to the root, nor around a cycle.
+    is_below = position.snapshot_id is None or sink.history.is_ancestor(position.snapshot_id, of=sink.head_id)
+    abandoned = Walk() if is_below else sink.history.between(sink.head_id, position.snapshot_id)
     if not since.complete or not abandoned.complete:
         return Unclear(
             "lineage_cut",

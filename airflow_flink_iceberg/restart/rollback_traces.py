@@ -23,7 +23,11 @@ def taken_off(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | 
     def is_lost(snapshot: Snapshot) -> bool:
         origin = sink.origin(snapshot)
         limit, checkpoint = limits.get(origin.job_id or ""), origin.checkpoint_id
-        if limit is None or checkpoint is None or not sink.fits_operator(origin) or checkpoint > limit:
+        if limit is None or not sink.fits_operator(origin):
+            return False
+        if checkpoint is None:
+            return True  # whether it is this state's nobody can say any more
+        if checkpoint > limit:
             return False
         return found is None or origin.job_id != newest or checkpoint > found[0]
 

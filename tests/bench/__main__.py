@@ -94,6 +94,7 @@ _DETAILS = (
     "all_tasks_median_ms",
     "pair_difference_ms",
     "cpu_ms",
+    "added_seconds",
     "counted",
 )
 

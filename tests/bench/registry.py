@@ -54,6 +54,9 @@ MEASUREMENTS = (
         ),
         20,
     ),
+    Measurement("guard_memory", ("guard_peak_memory",), 5),
+    Measurement("retry", ("retry_added_downtime", "retry_added_downtime_sql"), 10),
+    Measurement("savepoint", ("savepoint_50mb", "savepoint_50mb_memory"), 10),
     Measurement("sensors", ("waiting_sensors_lag", "waiting_sensors_lag_beside_hung"), 1),
     Measurement(
         "rows", ("rows_proof_vs_decode", "rows_proof_vs_decode_alternating", "rows_proof_peak_memory"), 5

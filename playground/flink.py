@@ -15,11 +15,12 @@ from playground.rest import get_json
 
 JOBMANAGER = "jobmanager"
 GATEWAY = "gateway"
+ZOOKEEPER = "zookeeper"
 _TASKMANAGER = "taskmanager-"
 
 # Upper bounds, not what is used. The gateway plans and the TaskManager commits, so both parse table metadata,
 # which is large for a table with 10,000 snapshots.
-_HEAPS = {JOBMANAGER: "320m", GATEWAY: "384m", _TASKMANAGER: "512m"}
+_HEAPS = {JOBMANAGER: "320m", GATEWAY: "384m", _TASKMANAGER: "512m", ZOOKEEPER: "64m"}
 
 # Flink's shell scripts compute these; started directly, a TaskManager wants all of them.
 _TASKMANAGER_MEMORY = {
@@ -47,16 +48,20 @@ appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss,SSS} %-5p %-60c %x - %m
 
 @dataclass(frozen=True)
 class FlinkSettings:
-    """What a user may choose; `config` overrides any key of Flink's configuration. Intervals in seconds."""
+    """What a user may choose; `config` overrides any key of Flink's configuration. Intervals in seconds.
+
+    With `high_availability` a JobManager that was killed takes its jobs up again, from Flink's own ZooKeeper.
+    """
 
     taskmanagers: int = 1
     slots: int = 8
     checkpoint_interval: float = 1.0
     config: Mapping[str, str] = field(default_factory=dict)
+    high_availability: bool = False
 
 
 class Flink:
-    """The cluster of one stack directory. Without high availability: a JobManager that ends forgets its jobs."""
+    """The cluster of one stack directory. Without high availability a JobManager that ends forgets its jobs."""
 
     def __init__(
         self, directory: Path, class_path: str, jvm: Jvm, settings: FlinkSettings, ports: Mapping[str, int]
@@ -77,11 +82,31 @@ class Flink:
         lines = (f"{key}: {json.dumps(value)}" for key, value in self._configuration().items())
         (self._conf / "config.yaml").write_text("\n".join(lines) + "\n")
         (self._conf / "log4j.properties").write_text(_LOG4J)
+        if self._settings.high_availability:
+            self._start_zookeeper(supervisor)
         self.start_jobmanager(supervisor)
         for number in range(1, self._settings.taskmanagers + 1):
             self.start_taskmanager(supervisor, number)
         command = self._command(GATEWAY, "org.apache.flink.table.gateway.SqlGateway")
         supervisor.start(GATEWAY, command, env={"FLINK_CONF_DIR": str(self._conf)})
+
+    def _start_zookeeper(self, supervisor: Supervisor) -> None:
+        """The one that Flink's distribution holds; Flink waits for it."""
+        config = self._conf / "zoo.cfg"
+        data = self._directory / "tmp" / "zookeeper"
+        settings = {
+            "tickTime": "500",
+            "dataDir": str(data),
+            "clientPort": str(self._ports["zookeeper"]),
+            "clientPortAddress": LOOPBACK,
+            "admin.enableServer": "false",
+            "4lw.commands.whitelist": "ruok",
+        }
+        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        main = "org.apache.flink.runtime.zookeeper.FlinkZooKeeperQuorumPeer"
+        supervisor.start(
+            ZOOKEEPER, [*self._command(ZOOKEEPER, main), "--zkConfigFile", str(config), "--peerId", "1"]
+        )
 
     def start_jobmanager(self, supervisor: Supervisor) -> None:
         """Start the JobManager."""
@@ -151,7 +176,16 @@ class Flink:
             # Triggers that fire before all tasks run count as failures, most of all on a busy machine.
             "execution.checkpointing.tolerable-failed-checkpoints": "10",
             "io.tmp.dirs": str(self._directory / "tmp"),
+            **(self._high_availability() if settings.high_availability else {}),
             **settings.config,
+        }
+
+    def _high_availability(self) -> dict[str, str]:
+        return {
+            "high-availability.type": "zookeeper",
+            "high-availability.zookeeper.quorum": f"{LOOPBACK}:{self._ports['zookeeper']}",
+            "high-availability.storageDir": f"file://{self._directory / 'checkpoints' / 'ha'}",
+            "high-availability.jobmanager.port": str(self._ports["flink_rpc"]),
         }
 
 

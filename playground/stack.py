@@ -26,7 +26,7 @@ from playground.tools import check_python, find_java
 from playground.versions import Versions, select
 
 _START_TIMEOUT = 180.0
-_PORTS = ("flink", "flink_rpc", "gateway", "kafka", "kafka_controller")
+_PORTS = ("flink", "flink_rpc", "gateway", "kafka", "kafka_controller", "zookeeper")
 _OWNER = "owner"
 _ROOM = 500 * disk.MEGABYTE
 # Everything that is ever written below the directory; `wipe` removes these and nothing else.
@@ -53,6 +53,7 @@ class Stack:
         slots: int = 8,
         checkpoint_interval: float = 1.0,
         flink_config: Mapping[str, str] | None = None,
+        high_availability: bool = False,
         wanted_ports: Mapping[str, int] | None = None,
         cache: Cache | None = None,
     ) -> None:
@@ -61,7 +62,9 @@ class Stack:
         self.catalog = Catalog(self.directory / "catalog.db", self.directory / "warehouse")
         self.checkpoint_dir = self.directory / "checkpoints"
         self.savepoint_dir = self.directory / "savepoints"
-        self._settings = FlinkSettings(taskmanagers, slots, checkpoint_interval, dict(flink_config or {}))
+        self._settings = FlinkSettings(
+            taskmanagers, slots, checkpoint_interval, dict(flink_config or {}), high_availability
+        )
         self._wanted_ports = dict(wanted_ports or {})
         self._cache = cache or Cache()
         self._supervisor = processes.Supervisor(self.directory)
@@ -185,7 +188,8 @@ class Stack:
     def restart_jobmanager(self) -> None:
         """Kill and restart the JobManager and its TaskManagers, which would take 40 s to register again.
 
-        Without high availability its jobs are forgotten: their retained checkpoints and savepoints remain.
+        Without high availability its jobs are forgotten: their retained checkpoints and savepoints remain. With it
+        each goes on from its newest checkpoint.
         """
         taskmanagers = self._taskmanagers()
         self._supervisor.kill([flink_cluster.JOBMANAGER, *map(flink_cluster.taskmanager, taskmanagers)])
@@ -193,6 +197,10 @@ class Stack:
         for number in taskmanagers:
             self._flink.start_taskmanager(self._supervisor, number)
         self._flink.wait_slots(self._supervisor, len(taskmanagers), timeout=_START_TIMEOUT)
+
+    def kill_jobmanager(self) -> None:
+        """Kill it at once and leave it dead, until `restart_jobmanager`."""
+        self._supervisor.kill([flink_cluster.JOBMANAGER])
 
     def kill_taskmanager(self, number: int = 1) -> None:
         """Kill a TaskManager, as a crash would. Flink notices on its own schedule."""

@@ -21,6 +21,7 @@ from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import JOB_ID
 from airflow_flink_iceberg.restart.cluster_facts import (
     ClusterFacts,
@@ -29,7 +30,7 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     look_at_others,
 )
 from airflow_flink_iceberg.restart.source import SourceFacts
-from airflow_flink_iceberg.restart.state import State
+from airflow_flink_iceberg.restart.state import State, read_state, run_that_took
 from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
@@ -171,18 +172,22 @@ def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> Ru
 
 
 def link_of_run(systems: Systems, job_id: str) -> RunLink | None:
-    """The same for a run whose savepoint's path names nobody: the cluster is asked who took it, one request a run.
+    """The same for a run whose savepoint's path names nobody: its bytes or else the cluster tell who took it.
 
-    Not for the downtime. ``None``: the cluster has forgotten the run, or who took the savepoint.
+    Not for the downtime: the cluster is asked once a run. ``None``: it has forgotten the run, or who took the
+    savepoint, and the bytes do not tell either.
     """
     try:
         restored = systems.client.checkpoints(job_id).restored
         if restored is None or not restored.path:
             return None
-        found = link_of_running(systems, job_id, ()) or _link_by_path(systems, job_id, restored.path)
+        if found := link_of_running(systems, job_id, ()):
+            return found
+        if taken_by := run_that_took(read_state(systems, Savepoint(restored.path, restored.id, job_id))):
+            return RunLink(job_id, taken_by, restored.id, "state")
+        return _link_by_path(systems, job_id, restored.path)
     except (JobNotFound, FlinkUnreachable):
         return None
-    return found
 
 
 def _link_by_path(systems: Systems, job_id: str, path: str) -> RunLink | None:

@@ -108,6 +108,16 @@ def read_newest_checkpoint(systems: Systems, job_id: str) -> SavepointMetadata |
     return None
 
 
+def run_that_took(state: State) -> str | None:
+    """The run that took a state, by what its sinks staged for the state's own checkpoint; ``None``: they do not tell.
+
+    Entries for other checkpoints may have come from runs before it.
+    """
+    own = state.savepoint.checkpoint_id
+    runs = {entry.job_id for entry in state.entries or () if entry.checkpoint_id == own and entry.job_id}
+    return runs.pop() if len(runs) == 1 else None
+
+
 def identify_savepoint(
     systems: Systems,
     path: str,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_flink_iceberg.flink.metadata import read_metadata
 from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.errors import RestartRefused
 from airflow_flink_iceberg.restart.preflight import PreflightOptions, preflight
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
+from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savepoint
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
@@ -17,15 +19,19 @@ from tests.e2e.rig import Rig, running_job, wait_until
 
 
 def _from_older(rig: Rig) -> tuple[str, str, int]:
-    """The job runs again from the first of two savepoints; the newer one, and the rows between the two."""
+    """The job runs again from a savepoint that was taken while it ran; the newer one, and the rows since then."""
     rig.wait_rows(100)
-    first = restart(rig.systems(), rig.steps(), RestartOptions())
-    # Many checkpoints further, so that the ids of the older run take a while to pass them.
-    do.wait_checkpoints(rig, first.running_job.job_id, 15)
-    rig.wait_rows(100)
+    older = take_savepoint(rig.systems(), rig.steps(), SavepointOptions())
+    # Many checkpoints further: a v1 sink commits nothing before its ids have passed those of the run it comes from.
+    do.wait_checkpoints(rig, rig.first_job_id, 25)
     newest = stop(rig.systems(), rig.steps(), StopOptions())
-    between = rig.rows_from(dict(first.restore_point.sinks[0].offsets or {}))
-    return do.start_by_hand(rig, rig.script or "", first.savepoint.path), newest.path, between
+    state = read_metadata(older.path, rig.systems().state_files)
+    offsets = {
+        f"{topic}/{partition}": offset
+        for topic, partitions in state.kafka_offsets().items()
+        for partition, offset in partitions.items()
+    }
+    return do.start_by_hand(rig, rig.script or "", older.path), newest.path, rig.rows_from(offsets)
 
 
 def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack) -> None:

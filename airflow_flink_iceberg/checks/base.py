@@ -37,9 +37,20 @@ class Check(Value):
         return self.KIND
 
     @property
+    def held_mb(self) -> int:
+        """Megabytes that a check which reads rows may hold beside the rows of one file."""
+        return 0
+
+    @property
     def params(self) -> dict[str, Any]:
-        """The arguments that differ from their defaults, JSON-safe, without the severity."""
+        """The arguments that differ from their defaults, JSON-safe, without the severity.
+
+        A value among them shows its name only: an engine's ``CREATE CATALOG`` may hold passwords.
+        """
         given = self.to_dict()
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            given[item.name] = value.to_dict()["name"] if isinstance(value, Value) else given[item.name]
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         skipped = ("kind", "version", "severity")
         return {key: value for key, value in given.items() if key not in skipped and value != defaults[key]}

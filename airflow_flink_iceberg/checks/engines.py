@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -38,7 +38,8 @@ class Engine(Value):
     :param catalog: what the engine calls the table's catalog; ``None``: its own name.
     :param dialect: ``None``: by the name, or by the type of the connection.
     :param timeout: seconds for one statement.
-    :param prepare: statements that are run first in the session, e.g. Flink's ``CREATE CATALOG``.
+    :param prepare: statements that are run first in the session, e.g. Flink's ``CREATE CATALOG``; they may hold
+        passwords, so results and reprs do not show them.
     """
 
     KIND: ClassVar[str] = "engine"
@@ -47,7 +48,7 @@ class Engine(Value):
     catalog: str | None = None
     dialect: Dialect | None = None
     timeout: float = 600.0
-    prepare: tuple[str, ...] = ()
+    prepare: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         require_text("engine name", self.name)

@@ -105,7 +105,7 @@ class _Run:
         return [done[index] for index in range(len(checks))]
 
     def _one(self, check: Check) -> CheckResult:
-        cost = ROWS_MB if check.READS_ROWS else METADATA_MB
+        cost = ROWS_MB + check.held_mb if check.READS_ROWS else METADATA_MB
         with self._budget.of(cost), listening(self._progress, check.name):
             return _run(check, self._context)
 

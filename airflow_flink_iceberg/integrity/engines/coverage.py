@@ -28,6 +28,9 @@ from airflow_flink_iceberg.model.errors import FlinkIcebergError
 MAX_OFFSET = 2**62
 """Above this an offset is not taken as one: ends of ranges have to stay below 2**63."""
 
+MAX_RANGES = 2_000_000
+"""Ranges that are held by default: about 300 MB while they are merged."""
+
 _COMPACT_AT = 1 << 18
 
 
@@ -103,10 +106,10 @@ class OffsetSummary:
 class OffsetCoverage:
     """Collects offsets batch by batch; the result does not depend on their order.
 
-    :param max_ranges: ranges that may be held; 2 million take about 300 MB while they are merged.
+    :param max_ranges: ranges that may be held; ``None``: :data:`MAX_RANGES`.
     """
 
-    max_ranges: int = 2_000_000
+    max_ranges: int | None = None
     rows: int = 0
     _merged: Segments = EMPTY
     _pending: list[Segments] = field(default_factory=list)
@@ -172,9 +175,10 @@ class OffsetCoverage:
         if self._pending:
             self._merged = sweep([self._merged, *self._pending])
             self._pending, self._pending_size = [], 0
-        if len(self._merged) > self.max_ranges:
+        allowed = MAX_RANGES if self.max_ranges is None else self.max_ranges
+        if len(self._merged) > allowed:
             raise TooManyRanges(
-                f"The offsets fall into more than {self.max_ranges:,} separate ranges after {self.rows:,} rows: "
+                f"The offsets fall into more than {allowed:,} separate ranges after {self.rows:,} rows: "
                 "the topic is sparse or filtered, and this check holds dense topics only."
             )
 

@@ -50,4 +50,11 @@ class FlinkEngine:
                     session.execute(preparing, timeout=self._timeout)
                 return list(session.query(statement, limit, self._timeout))
         except (FlinkError, WaitTimeout) as error:
-            raise EngineFailed(f"Engine {self.name!r} did not answer: {error}") from error
+            raise EngineFailed(f"Engine {self.name!r} did not answer: {error}{self._hint()}") from error
+        finally:
+            self._gateway.close()
+
+    def _hint(self) -> str:
+        if self._prepare:
+            return ""
+        return " Its session knows no catalog: give the engine the CREATE CATALOG statement (prepare=, or a script)."

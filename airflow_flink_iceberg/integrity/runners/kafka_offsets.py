@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from airflow_flink_iceberg.checks import KafkaOffsets
+from airflow_flink_iceberg.checks.engines import Engine, Tier
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.arrow import (
     OffsetRows,
@@ -26,7 +27,15 @@ from airflow_flink_iceberg.integrity.engines.coverage import (
 from airflow_flink_iceberg.integrity.engines.offsets_sql import ask_offsets
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed
 from airflow_flink_iceberg.integrity.partly import run_partly
-from airflow_flink_iceberg.integrity.plan import NoPlan, Plan, choose, measure, open_engine, require_rows
+from airflow_flink_iceberg.integrity.plan import (
+    NoPlan,
+    Plan,
+    Size,
+    choose,
+    measure,
+    open_engine,
+    require_rows,
+)
 from airflow_flink_iceberg.integrity.reading import Note, conclude, file_evidence, file_notes, not_proven
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.integrity.since_rows import run_since
@@ -43,15 +52,13 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
         return _no_rows(check, expected, columns)
     if check.max_files is not None:
         return run_partly(check, context, check.max_files)
-    if (since := run_since(check, context)) is not None:
+    if check.tier is not Tier.ENGINE and (since := run_since(check, context)) is not None:
         return since
-    tier = "rows"
     try:
         plan = choose(check.name, check.tier, check.engine, measure(context))
-        tier = plan.tier
-        rows, summary = _read(check, context, plan)
+        plan, rows, summary = _read(check, context, plan)
     except (InvalidValue, RowsUnreadable, TooManyRanges, NoPlan, EngineFailed, LookupError) as error:
-        return not_proven(error, expected, columns, tier)
+        return not_proven(error, expected, columns, "engine" if check.tier is Tier.ENGINE else "rows")
     if not rows.rows and not rows.problem_files:
         return _no_rows(check, expected, columns, plan)
     notes = _notes(check, context, rows, summary)
@@ -60,15 +67,28 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
     )
 
 
-def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[OffsetRows, OffsetSummary]:
+def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[Plan, OffsetRows, OffsetSummary]:
     columns = (check.partition_column, check.offset_column)
-    if plan.engine is None:
+    if plan.engine is not None:
+        return plan, *_ask(check, context, plan.size, plan.engine)
+    try:
         rows = read_offsets(context.access.load(), context.head_snapshot_id or 0, *columns)
         summary = rows.coverage.summary(
             first_offset=check.first_offset, end_offsets=check.end_offsets, cap=LISTED
         )
-        return rows, summary
-    engine, pinned = open_engine(plan.engine, context)
+        return plan, rows, summary
+    except TooManyRanges:
+        if check.engine is None or check.tier is Tier.ROWS:
+            raise
+    pushed = Plan(plan.size, "too many separate ranges to be held here", check.engine)
+    return pushed, *_ask(check, context, plan.size, check.engine)
+
+
+def _ask(
+    check: KafkaOffsets, context: CheckContext, size: Size, asked: Engine
+) -> tuple[OffsetRows, OffsetSummary]:
+    columns = (check.partition_column, check.offset_column)
+    engine, pinned = open_engine(asked, context)
     require_whole_numbers(context.access.load(), pinned.snapshot_id, columns)
     rows, summary = ask_offsets(
         engine,
@@ -78,8 +98,8 @@ def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[Offse
         end_offsets=check.end_offsets,
         cap=LISTED,
     )
-    require_rows(engine.name, plan.size, rows.rows)
-    rows.files = plan.size.files or 0
+    require_rows(engine.name, size, rows.rows)
+    rows.files = size.files or 0
     return rows, summary
 
 

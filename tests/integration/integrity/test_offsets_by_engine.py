@@ -14,6 +14,7 @@ import pytest
 from pyiceberg.types import LongType
 
 from airflow_flink_iceberg.checks import Dialect, Engine, kafka_offsets
+from airflow_flink_iceberg.integrity.engines import coverage
 from airflow_flink_iceberg.integrity.engines.dbapi import DbApiEngine
 from airflow_flink_iceberg.integrity.engines.duckdb_files import DuckDbEngine
 from airflow_flink_iceberg.integrity.engines.sql import SqlEngine
@@ -233,3 +234,25 @@ def test_an_expired_snapshot_is_unknown_in_every_tier(lake: Lake) -> None:
         found = run_checks([wanted], gone).results[0]
         assert found.outcome is Outcome.UNKNOWN, found.description
         assert "expired" in (found.description or "")
+
+
+def test_more_ranges_than_can_be_held_go_to_the_engine(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a transactional topic has them: one hole for each transaction."""
+    monkeypatch.setattr(coverage, "MAX_RANGES", 50)
+    lake.commit("A:1", lake.offsets(*((0, start, start + 2) for start in range(0, 300, 3))))
+    pushed = check(lake, tier="auto", offsets="sparse")
+    assert (pushed.outcome, pushed.tier, pushed.evidence["missing"]) == (Outcome.WARN, "engine", 99)
+    assert "too many separate ranges" in pushed.evidence["plan"]
+    for alone in (check(lake, tier="rows"), check(lake, tier="auto", engine=None)):
+        assert alone.outcome is Outcome.UNKNOWN
+        assert "more than 50 separate ranges" in (alone.description or "")
+
+
+def test_what_an_engine_prepares_is_shown_nowhere(lake: Lake) -> None:
+    """A CREATE CATALOG may hold passwords."""
+    lake.commit("A:1")
+    engine = Engine("duckdb", prepare=("SET VARIABLE password = 'hunter2'",))
+    found = check(lake, engine=engine)
+    assert found.outcome is Outcome.PASS
+    assert found.params["engine"] == "duckdb"
+    assert "hunter2" not in repr(found.to_dict()) + repr(engine)

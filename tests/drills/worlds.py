@@ -109,7 +109,7 @@ WORLDS = (
     World("older state, new id", made.older_state, _DOUBLES),
     World("older state, id used again", made.older_state_reused_id, _REUSED),
     World("cancelled, newest checkpoint", made.newest_retained, _SAFE),
-    World("cancelled, the checkpoint before", made.older_retained, _DOUBLES),
+    World("cancelled, the checkpoint before", made.older_retained, _DOUBLES, interval=_HOUR),
     World(
         "no state, new id",
         made.stateless,
@@ -124,7 +124,15 @@ WORLDS = (
             "v1": Expected(Verdict.WOULD_LOSE, Cause.WOULD_STALL, After.NO_NUMBER),
         },
     ),
-    World("drained, second start", made.drained_then_restarted_twice, _SAFE),
+    World(
+        "drained, second start",
+        made.drained_then_restarted_twice,
+        {
+            "v2": Expected(Verdict.SAFE, None, After.EXACT),
+            # Nobody has recorded that the run before was drained: too careful, and said so.
+            "v1": Expected(Verdict.UNKNOWN, Cause.STATE_UNREADABLE, After.EXACT),
+        },
+    ),
     World(
         "drained on 1.20",
         made.drained,

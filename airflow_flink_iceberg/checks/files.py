@@ -63,10 +63,12 @@ class EventTime(Check):
     tolerance: str = "1h"
     warn_if: str | None = None
     error_if: str | None = None
+    max_files: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_text("event_time column", self.column)
+        whole_number("event_time max_files", self.max_files)
         seconds("event_time tolerance", self.tolerance)
         for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
             if text is not None:
@@ -128,16 +130,24 @@ def event_time(
     tolerance: str = "1h",
     warn_if: str | None = None,
     error_if: str | None = None,
+    max_files: int = 0,
     severity: Severity | str = Severity.ERROR,
 ) -> EventTime:
     """No commit holds rows older than what was there before by more than the tolerance: the sign of a replay.
 
-    :param column: a top-level timestamp or date column; its per-file bounds are used, no data file is opened.
+    :param column: a top-level timestamp or date column; its per-file bounds are used.
     :param tolerance: how late rows may be, e.g. ``"10m"``.
     :param error_if: instead of the tolerance: how far back a commit goes, e.g. ``"> 2h"``; ``warn_if`` likewise.
+    :param max_files: so many files without bounds are opened for their times, one at a time; by default none is, and
+        such files leave the answer ``unknown``. With more of them than this nothing is opened.
     """
     return EventTime(
-        column=column, tolerance=tolerance, warn_if=warn_if, error_if=error_if, severity=_severity(severity)
+        column=column,
+        tolerance=tolerance,
+        warn_if=warn_if,
+        error_if=error_if,
+        max_files=max_files,
+        severity=_severity(severity),
     )
 
 

@@ -1,7 +1,8 @@
 """Looks for commits with rows much older than what was there before: the sign that a source was read again.
 
-Tier ``metadata``: per-file bounds of one column, of the manifests that the judged snapshots added. A hint and no proof:
-late rows look the same, which is what the tolerance is for.
+Tier ``metadata``: per-file bounds of one column, of the manifests that the judged snapshots added. Tier ``rows``: also
+the column itself, of files without bounds, if it may be read. A hint and no proof: late rows look the same, which is
+what the tolerance is for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pyiceberg.manifest import DataFileContent, ManifestContent
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent
+from pyiceberg.table import FileScanTask
 
 from airflow_flink_iceberg.checks import EventTime
 from airflow_flink_iceberg.checks.thresholds import spoken_seconds
@@ -80,7 +82,7 @@ def run(check: EventTime, context: CheckContext) -> Answer:
             column=check.column,
         )
     try:
-        spans = _spans(context, check.column, {each.snapshot.snapshot_id for each in commits})
+        spans, read = _spans(context, check, {each.snapshot.snapshot_id for each in commits})
     except (InvalidValue, LookupError) as error:
         return Answer(Outcome.UNKNOWN, f"{error}", expected, "not readable", column=check.column)
     jumps, newest = _jumps(check, commits, spans)
@@ -90,21 +92,25 @@ def run(check: EventTime, context: CheckContext) -> Answer:
     evidence = {
         "files": sum(span.files for span in spans.values()),
         "files_without_bounds": sum(span.unbounded for span in spans.values()),
+        "files_read": read,
         "newest": None if newest is None else _spoken_time(newest),
         "jumps": listed([_shown(jump) for jump in jumps]),
     }
     actual = f"{counted(len(jumps), 'jump')} back" if jumps else text
-    return Answer(outcome, text, expected, actual, column=check.column, evidence=evidence)
+    tier = "rows" if read else "metadata"
+    return Answer(outcome, text, expected, actual, tier, check.column, evidence)
 
 
-def _spans(context: CheckContext, column: str, wanted: set[int]) -> dict[int, _Span]:
+def _spans(context: CheckContext, check: EventTime, wanted: set[int]) -> tuple[dict[int, _Span], int]:
+    """What each snapshot's files span, and how many of them had to be read."""
     table = context.access.load()
-    field_id, unit = _field(table, column)
+    field_id, unit = _field(table, check.column)
     snapshot = table.snapshot_by_id(context.head_snapshot_id or 0)
     if snapshot is None:
         raise LookupError(f"Snapshot {context.head_snapshot_id} has been expired since the check began.")
     known = {each.snapshot_id for each in context.history.metadata.snapshots()}
     spans: dict[int, _Span] = {}
+    unbounded: list[tuple[_Span, DataFile]] = []
     for manifest in snapshot.manifests(table.io):
         # A manifest of a retained snapshot that is not judged may be a merge, whose entries are older ones.
         if manifest.content is ManifestContent.DELETES or (
@@ -117,8 +123,49 @@ def _spans(context: CheckContext, column: str, wanted: set[int]) -> dict[int, _S
             if entry.snapshot_id in wanted and entry.data_file.content is DataFileContent.DATA:
                 low, high = (entry.data_file.lower_bounds or {}), (entry.data_file.upper_bounds or {})
                 span = spans.setdefault(entry.snapshot_id or 0, _Span())
-                span.add(_time(unit, low.get(field_id)), _time(unit, high.get(field_id)))
-    return spans
+                times = _time(unit, low.get(field_id)), _time(unit, high.get(field_id))
+                if None in times and len(unbounded) <= check.max_files:
+                    unbounded.append((span, entry.data_file))
+                else:
+                    span.add(*times)
+    may_read = len(unbounded) <= check.max_files
+    for span, file in unbounded:
+        span.add(
+            *(_read_times(table, snapshot.snapshot_id, check.column, file) if may_read else (None, None))
+        )
+    return spans, len(unbounded) if may_read else 0
+
+
+def _read_times(
+    table: Table, snapshot_id: int, column: str, file: DataFile
+) -> tuple[float | None, float | None]:
+    """The column's smallest and largest time in a file; none where it cannot be read, or where all of it is null."""
+    import pyarrow.compute as pc
+
+    from airflow_flink_iceberg.integrity.engines.arrow import UNREADABLE, file_batches
+
+    scan = table.scan(snapshot_id=snapshot_id, selected_fields=(column,))
+    lows, highs = [], []
+    try:
+        for batch in file_batches(scan, FileScanTask(file)):
+            values = batch.column(column)
+            found = pc.min_max(values.cast("int32" if "date" in str(values.type) else "int64"))
+            if found["min"].is_valid:
+                unit = _arrow_unit(str(values.type))
+                lows.append(found["min"].as_py() * unit)
+                highs.append(found["max"].as_py() * unit)
+    except UNREADABLE:
+        return None, None
+    return min(lows, default=None), max(highs, default=None)
+
+
+def _arrow_unit(kind: str) -> float:
+    """Seconds of one unit of Arrow's ``date32[day]``, ``timestamp[us]`` or ``timestamp[ns, tz=UTC]``."""
+    if kind.startswith("date"):
+        return 86_400.0
+    return {"[s": 1.0, "[ms": 1e-3, "[us": 1e-6, "[ns": 1e-9}[
+        kind[kind.index("[") :].rstrip("]").split(",")[0]
+    ]
 
 
 def _field(table: Table, column: str) -> tuple[int, float]:

@@ -327,6 +327,32 @@ def test_files_without_bounds_are_unknown(tmp_path: Path) -> None:
     says(checks.event_time("at"), lake.context(), Outcome.UNKNOWN, "1 file without bounds")
 
 
+def test_files_without_bounds_may_be_read(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, at(0).schema, properties={"write.metadata.metrics.default": "none"})
+    lake.commit("A:1", at(0, 10))
+    lake.commit("A:2", at(8, 20))
+    told = says(
+        checks.event_time("at", tolerance="5m", max_files=2), lake.context(), Outcome.PASS, "12:20:00"
+    )
+    assert (told.tier, told.evidence["files_read"]) == ("rows", 2)
+    lake.commit("B:3", at(1, 30))
+    says(checks.event_time("at", tolerance="5m", max_files=3), lake.context(), Outcome.FAIL, "goes back 19m")
+    kept = says(
+        checks.event_time("at", max_files=2), lake.context(), Outcome.UNKNOWN, "3 files without bounds"
+    )
+    assert (kept.tier, kept.evidence["files_read"]) == ("metadata", 0)
+    lake.data_files()[0].unlink()
+    says(checks.event_time("at", max_files=3), lake.context(), Outcome.UNKNOWN, "1 file without bounds")
+
+
+def test_days_without_bounds_are_read_as_days(tmp_path: Path) -> None:
+    schema = pa.schema([pa.field("day", pa.date32())])
+    lake = Lake(tmp_path, schema, properties={"write.metadata.metrics.default": "none"})
+    for stamp, day in (("A:1", 20_000), ("A:2", 19_990)):
+        lake.commit(stamp, pa.table({"day": pa.array([day], pa.int32()).cast(pa.date32())}, schema=schema))
+    says(checks.event_time("day", tolerance="9d", max_files=2), lake.context(), Outcome.FAIL, "goes back 10d")
+
+
 # freshness and commit_lag
 
 

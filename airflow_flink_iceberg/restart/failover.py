@@ -18,7 +18,8 @@ from airflow_flink_iceberg.model.errors import DoublingNow
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.changes import amount, rows_if_known
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts, gather_sinks
-from airflow_flink_iceberg.restart.position import Position, Unclear, find_position, restore_gap
+from airflow_flink_iceberg.restart.gap import restore_gap
+from airflow_flink_iceberg.restart.position import Position, Unclear, find_position
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems
 

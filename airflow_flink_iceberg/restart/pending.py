@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from airflow_flink_iceberg.iceberg.pending import CommittedFiles, StagedLook, look_at_staged
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.model.errors import MetadataUnreadable
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.position import Position, Unclear, pending_entries
+from airflow_flink_iceberg.restart.position import Position, Unclear
 from airflow_flink_iceberg.restart.state import Entry
 from airflow_flink_iceberg.restart.systems import Systems
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.position import Position, find_position, pending_entries
+from airflow_flink_iceberg.restart.position import Position, find_position
 
 
 def restore_point_of(facts: Facts, savepoint: Savepoint) -> RestorePoint:

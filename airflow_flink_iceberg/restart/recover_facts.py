@@ -14,6 +14,7 @@ from airflow_flink_iceberg.iceberg.staged_files import PathIndex, StagedFile, mi
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, FlinkUnreachable, InvalidValue, JobNotFound
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.savepoint import Savepoint
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import (
     ClusterFacts,
     Facts,
@@ -22,7 +23,6 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_of_running,
 )
-from airflow_flink_iceberg.restart.position import pending_entries
 from airflow_flink_iceberg.restart.staged_rules import RowCounts, StagedFacts, StateFacts, without_rows
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import State, read_state

@@ -20,6 +20,7 @@ from airflow_flink_iceberg.model.errors import (
 )
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import (
     Facts,
     SinkFacts,
@@ -32,7 +33,7 @@ from airflow_flink_iceberg.restart.facts import (
 )
 from airflow_flink_iceberg.restart.pin import MAX_AGE_DAYS, pin_positions, tag_name
 from airflow_flink_iceberg.restart.points import topic_ids_of
-from airflow_flink_iceberg.restart.position import Position, Unclear, find_position, pending_entries
+from airflow_flink_iceberg.restart.position import Position, Unclear, find_position
 from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state

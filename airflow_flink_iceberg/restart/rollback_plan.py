@@ -26,6 +26,7 @@ from airflow_flink_iceberg.model.rollback import (
     Writer,
 )
 from airflow_flink_iceberg.restart import ids
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import (
     Facts,
     SinkFacts,
@@ -36,7 +37,6 @@ from airflow_flink_iceberg.restart.facts import (
 )
 from airflow_flink_iceberg.restart.guard import decide
 from airflow_flink_iceberg.restart.pending import open_look
-from airflow_flink_iceberg.restart.position import pending_entries
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems, now_ms

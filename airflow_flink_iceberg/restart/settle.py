@@ -7,8 +7,8 @@ from dataclasses import replace
 from airflow_flink_iceberg.iceberg.probe import HeadProbe
 from airflow_flink_iceberg.model.errors import WaitTimeout
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.restart.entries import pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.position import pending_entries
 from airflow_flink_iceberg.restart.systems import Systems, log, ticks
 
 _SETTLE_SECONDS = 60.0

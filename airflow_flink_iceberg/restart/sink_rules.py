@@ -9,14 +9,9 @@ from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.restart.changes import amount, rows_if_known
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
+from airflow_flink_iceberg.restart.gap import Gap, restore_gap
 from airflow_flink_iceberg.restart.pending import LookAtPending, pending_findings
-from airflow_flink_iceberg.restart.position import (
-    Gap,
-    Position,
-    Unclear,
-    find_position,
-    restore_gap,
-)
+from airflow_flink_iceberg.restart.position import Position, Unclear, find_position
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.state_rules import by_ids_only, drained, dropped, stranded, unmatched
 

@@ -11,8 +11,9 @@ from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.model.savepoint import CommitState
 from airflow_flink_iceberg.restart.changes import amount, rows_if_known, waiting_changes
+from airflow_flink_iceberg.restart.entries import belongs, pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.position import Unclear, belongs, pending_entries
+from airflow_flink_iceberg.restart.position import Unclear
 from airflow_flink_iceberg.restart.state import Entry, State
 
 _AGGREGATOR = ": Sink pre-commit aggregator: "

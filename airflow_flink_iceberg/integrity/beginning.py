@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from airflow_flink_iceberg.iceberg.baseline_properties import baselines_in_properties
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restart import Restart
-from airflow_flink_iceberg.model.restore_point import RestorePoint
+from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.iceberg.history import History
@@ -43,10 +44,15 @@ class Beginning:
 
 
 def find_beginning(
-    point: RestorePoint | str | int | None, table: str, branch: str, history: History
+    point: RestorePoint | str | int | None,
+    table: str,
+    branch: str,
+    history: History,
+    sink: TableSink | None = None,
 ) -> Beginning:
     """What ``since`` stands for in this version of the table.
 
+    :param sink: tells two tables of one name apart that a restore point has, in two catalogs.
     :raises InvalidValue: it is no tag, branch or snapshot of this table, or a restore point of other tables.
     """
     if point is None:
@@ -54,14 +60,14 @@ def find_beginning(
     if isinstance(point, int):
         return Beginning(point, why_no_baseline=f"no offsets are recorded with snapshot {point}; name a tag")
     if isinstance(point, RestorePoint):
-        return _at_restore_point(point, table, branch, history)
+        return _at_restore_point(point, position_of(point, table, branch, sink), (table, branch), history)
     metadata = history.metadata
     if point in metadata.refs:
         return _at_tag(point, metadata.refs[point].snapshot_id, branch, history)
     if point == LAST_PROVEN:
         return _newest(branch, history)
     if point.isascii() and point.isdigit() and metadata.has(int(point)):
-        return find_beginning(int(point), table, branch, history)
+        return find_beginning(int(point), table, branch, history, sink)
     known = ", ".join(sorted(metadata.refs)[:10]) or "none yet"
     raise InvalidValue(
         f"Table {table} has no tag or snapshot {point!r} to start from; its refs are: {known}."
@@ -82,8 +88,21 @@ def _at_tag(tag: str, snapshot_id: int, branch: str, history: History) -> Beginn
     return Beginning(snapshot_id, record, tag)
 
 
-def _at_restore_point(point: RestorePoint, table: str, branch: str, history: History) -> Beginning:
-    position = point.position(table, branch)
+def position_of(
+    point: RestorePoint, table: str, branch: str, sink: TableSink | None = None
+) -> SinkPosition | None:
+    """Where a restore point has this table: the one of that name; of several, the one of the sink's catalog and uid."""
+    named = [each for each in point.sinks if (each.table, each.branch) == (table, branch)]
+    if len(named) < 2 or sink is None:
+        return named[0] if named else None
+    exact = [each for each in named if each.iceberg_conn_id == sink.iceberg_conn_id]
+    return next((each for each in exact if each.sink_uid == sink.sink_uid), exact[0] if exact else None)
+
+
+def _at_restore_point(
+    point: RestorePoint, position: SinkPosition | None, of: tuple[str, str], history: History
+) -> Beginning:
+    table, branch = of
     if position is None:
         raise InvalidValue(
             f"The restore point of savepoint {point.savepoint.path} does not know {table}@{branch}; it knows "

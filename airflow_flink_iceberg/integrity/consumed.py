@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_flink_iceberg.flink.metadata_kafka import COMMITTED, EARLIEST, LATEST
-from airflow_flink_iceberg.integrity.context import TopicFacts
 from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven, topic_of
 from airflow_flink_iceberg.model.baseline import Baseline
+from airflow_flink_iceberg.model.topics import TopicFacts
 
 _MARKS = {LATEST: "latest", COMMITTED: "the group's committed offset"}
 

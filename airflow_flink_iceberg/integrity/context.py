@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
-from airflow_flink_iceberg.integrity.beginning import Since, find_beginning
+from airflow_flink_iceberg.integrity.beginning import Since, find_beginning, position_of
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.model.topics import TopicFacts
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
@@ -23,18 +24,6 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.integrity.engines.sql import OpenEngine
 
 _SOURCES = {"rest": 0, "state": 1, "table": 2, "given": 3}
-
-
-@dataclass(frozen=True)
-class TopicFacts:
-    """What the broker says of the topics, for offsets that are not positions yet.
-
-    :param ids: Kafka's own ids by topic.
-    :param log_starts: first offset that is still there, by ``topic/partition``.
-    """
-
-    ids: Mapping[str, str] = field(default_factory=dict)
-    log_starts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,8 @@ class CheckContext:
     @property
     def position(self) -> SinkPosition | None:
         """Where this table stood at the restore point."""
-        return self.restore_point.position(self.table, self.branch) if self.restore_point else None
+        point = self.restore_point
+        return position_of(point, self.table, self.branch, self.sink) if point else None
 
     @property
     def links(self) -> tuple[RunLink, ...]:
@@ -153,7 +143,7 @@ def open_context(
     point = since.restore_point if isinstance(since, Restart) else since
     restore_point = point if isinstance(point, RestorePoint) else (restart.restore_point if restart else None)
     history = History(metadata, older=access.read_metadata_file)
-    begins = find_beginning(point, access.identifier, branch, history)
+    begins = find_beginning(point, access.identifier, branch, history, sink)
     return CheckContext(
         access=access,
         branch=branch,

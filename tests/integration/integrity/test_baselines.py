@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.kept_baselines import keep_baseline
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.integrity.suite import run_checks
-from airflow_flink_iceberg.model import CheckResult, Outcome
+from airflow_flink_iceberg.model import CheckResult, Outcome, SinkPosition, TableSink
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.errors import InvalidValue
-from tests.integration.integrity.lake import OPERATOR, Lake, job_id
+from tests.integration.integrity.lake import OPERATOR, Lake, job_id, link
 from tests.support import proof_worlds
 
 CHECK = state_matches_table("kpart", "koff", rows="one_to_one", offsets="dense")
@@ -226,3 +227,22 @@ def test_a_restart_whose_state_was_not_read_has_nothing_to_count_from(partitione
     found = check(partitioned.context(state=state("B:3", [90]), since=restart))
     assert found.outcome is Outcome.UNKNOWN
     assert "were not read when it was made" in (found.description or "")
+
+
+def test_of_two_catalogs_with_a_table_of_one_name_the_sinks_own_position_counts(partitioned: Lake) -> None:
+    snapshot = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    partitioned.commit("B:3", partitioned.offsets((0, 60, 90)))
+    restart = partitioned.restart("A:2", "B", snapshot_id=snapshot, pending_rows=0, offsets={"orders/0": 60})
+    (here,) = restart.restore_point.sinks
+    there = replaced_position(here, iceberg_conn_id="other", snapshot_id=7, offsets={"orders/0": 1})
+    point = dataclasses.replace(restart.restore_point, sinks=(there, here))
+    sink = TableSink("shop.orders")
+    context = partitioned.context(
+        state=state("B:3", [90]), since=point, sink=sink, lineage=[link("B", "A:2")]
+    )
+    assert (context.since_snapshot_id, context.position) == (snapshot, here)
+    assert check(context).evidence["consumed"] == 30
+
+
+def replaced_position(position: SinkPosition, **changes: Any) -> SinkPosition:
+    return dataclasses.replace(position, **changes)

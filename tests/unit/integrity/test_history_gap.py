@@ -11,12 +11,12 @@ import pytest
 
 from airflow_flink_iceberg.flink.metadata import read_metadata
 from airflow_flink_iceberg.integrity.baselines import Acceptance, accept_baseline, advance_baseline
-from airflow_flink_iceberg.integrity.context import TopicFacts
 from airflow_flink_iceberg.integrity.history_gap import measure
 from airflow_flink_iceberg.integrity.proof_state import Unproven, read_proof_state
 from airflow_flink_iceberg.model import TableSink
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.topics import TopicFacts
 from tests.support.guard_worlds import OPERATOR, metadata, run_id, snapshot, snapshots
 from tests.support.proof_worlds import TOPIC, baseline, check, context, result, says, state
 from tests.unit.flink.savepoint_bytes import blob

@@ -115,7 +115,7 @@ class FlinkHook(BaseHook):
 
         given = self.extra.get("ui_url")
         if not given:
-            return self._url()
+            return FlinkEndpoint(self._url()).url
         try:
             return FlinkEndpoint(str(given)).url
         except InvalidValue:

@@ -37,7 +37,6 @@ class FlinkPreflightOperator(ScriptlessOperator):
     """
 
     template_fields: Sequence[str] = ("job",)
-    operator_extra_links = ()
 
     def __init__(
         self,

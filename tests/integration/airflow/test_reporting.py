@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec  # type: ignore[import-untyped]
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -62,6 +63,19 @@ def test_the_report_of_a_restart_has_both_jobs_and_links_the_new_one(
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert job_id("A") in page
     assert job_id("B") in page
+
+
+def test_a_report_goes_to_any_store_that_airflow_knows(flink: FakeFlink, lake: Lake) -> None:
+    """A store without directories, by its URL."""
+    lake.commit("A:1")
+    tried = context()
+    check(report_path="memory://bucket/run 1", report_url="https://reports.example.com/run 1").execute(tried)
+    store = fsspec.filesystem("memory")
+    assert sorted(store.ls("/bucket/run 1", detail=False)) == [
+        f"/bucket/run 1/report.{ending}" for ending in ("html", "json", "md")
+    ]
+    assert json.loads(store.cat("/bucket/run 1/report.json"))["outcome"] == "pass"
+    assert tried["ti"].pushed["flink_report_url"] == "https://reports.example.com/run%201/report.html"
 
 
 @pytest.mark.parametrize("rows_are_doubled", [False, True])

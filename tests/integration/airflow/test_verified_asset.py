@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.listeners import hookimpl
 from sqlalchemy import select
 
 from airflow_flink_iceberg.model import FlinkJob, Restart, TableSink
@@ -116,6 +117,41 @@ IcebergIntegrityCheckOperator.partial(
     found = run_dag(airflow_db / "dags", dag_id, body, JOB, gone)
     assert (found["verify[0]"]["state"], found["verify[1]"]["state"]) == ("success", "failed")
     assert [event["job_id"] for event in events_of(dag_id)] == [job_id("B")]
+
+
+class Listener:
+    """What a listener plugin gets to see of a task that ended."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, bool]] = []
+
+    @hookimpl
+    def on_task_instance_success(self, task_instance: Any) -> None:
+        self._look(task_instance)
+
+    @hookimpl
+    def on_task_instance_failed(self, task_instance: Any) -> None:
+        self._look(task_instance)
+
+    def _look(self, task_instance: Any) -> None:
+        for found in task_instance.task.check_results:
+            self.seen.append((found.name, found.severity.value, found.success))
+
+
+def test_a_listener_sees_the_results_of_a_pass_and_of_a_failure(
+    verify: Verify, restart: Restart, lake: Lake
+) -> None:
+    from airflow.sdk.listener import get_listener_manager
+
+    listener, manager = Listener(), get_listener_manager()
+    manager.add_listener(listener)
+    try:
+        verify(restart)
+        lake.commit("B:6", lake.rows(3, start=0))
+        verify(restart)
+    finally:
+        manager.pm.unregister(listener)
+    assert listener.seen == [("kafka_offsets", "error", True), ("kafka_offsets", "error", False)]
 
 
 @pytest.mark.parametrize("asset", ["orders", "", 7])

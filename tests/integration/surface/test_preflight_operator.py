@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_flink_iceberg.model import CheckReport, FlinkJob, JarDeployment, SqlDeployment, TableSink
 from airflow_flink_iceberg.operators.preflight import FlinkPreflightOperator
 from tests.integration.surface.conftest import task_context
-from tests.support.restart_world import ShopFlink
+from tests.support.restart_world import OLD_JOB, ShopFlink
 
 JOB = FlinkJob("orders", JarDeployment("orders.jar"), sinks=(TableSink("shop.orders"),))
 
@@ -27,6 +27,7 @@ def test_a_setting_that_loses_rows_fails_the_task_and_the_report_stays(flink: Sh
         run(context)
     kept = CheckReport.from_dict(context["ti"].pushed["return_value"])
     assert kept.outcome.value == "fail"
+    assert context["ti"].pushed["flink_checkpoints_url"].endswith(f"/#/job/running/{OLD_JOB}/checkpoints")
     assert run(ignored_rules=["checkpoint_mode"]).outcome.value != "fail"
     assert flink.posts == []
 

@@ -8,6 +8,7 @@ both processes are forked ready from one that has imported everything: when the 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -28,6 +29,15 @@ from tests.e2e.rig import Rig, running_job
 from tests.e2e.test_kill import INSERT_SENT, JAR_RUN, RESULT_READ, STOP_SENT, Moment
 from tests.support.proxy import proxy
 from tests.support.zygote import Zygote
+
+# What a restart imports only when it needs it; the zygote imports it once for all.
+for _name in (
+    "airflow_flink_iceberg.flink.gateway",
+    "airflow_flink_iceberg.flink.resolve",
+    "kafka",
+    "sqlalchemy.dialects.sqlite",
+):
+    importlib.import_module(_name)
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _MOMENTS: dict[str, dict[str, Moment]] = {

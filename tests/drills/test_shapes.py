@@ -19,6 +19,8 @@ HARMLESS = (
     "cancelled, newest checkpoint",
     "commit failed in stop",
 )
+MAY_BE_UNKNOWN = {("unaligned", "cancelled, newest checkpoint")}
+"""A retained checkpoint with records in flight, whose rows nobody can count."""
 HARMFUL = ("older state, new id", "no state", "sink changed, strict", "sink changed, rows pending")
 
 
@@ -47,5 +49,10 @@ def test_a_shape(small_stack: Stack, played: list[shapes.Row], shape: Shape, sin
     by_start = {row.start: row for row in rows}
     assert not [row for row in rows if row.kind == Judged.SAFE_WRONG]
     assert not [row for row in rows if row.kind == Judged.NUMBER_WRONG]
-    assert {by_start[start].verdict for start in HARMLESS} == {"SAFE"}
+    refused = {start: by_start[start].verdict for start in HARMLESS if by_start[start].verdict != "SAFE"}
+    assert {
+        start: verdict
+        for start, verdict in refused.items()
+        if verdict != "UNKNOWN" or (shape.name, start) not in MAY_BE_UNKNOWN
+    } == {}
     assert "SAFE" not in {by_start[start].verdict for start in HARMFUL}

@@ -5,8 +5,10 @@ Only metadata is asked for: no record is read, no group is joined, nothing is wr
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_flink_iceberg.model.errors import BrokersUnreachable
@@ -49,17 +51,30 @@ def read_topics(
             f"The topics {', '.join(wanted)} cannot be looked at: install airflow-flink-iceberg[kafka]."
         ) from error
     try:
-        admin = KafkaAdminClient(**client_settings(settings, timeout))
-        try:
-            return _look(admin, wanted)
-        finally:
-            admin.close()
+        with _quiet():
+            admin = KafkaAdminClient(**client_settings(settings, timeout))
+            try:
+                return _look(admin, wanted)
+            finally:
+                admin.close()
     except (KafkaError, OSError, ValueError) as error:
         # The text of other errors may quote the settings.
         raise BrokersUnreachable(
             f"The Kafka brokers at {servers} did not tell the topics {', '.join(wanted)} within {timeout:g} s "
             f"({type(error).__name__}); name reachable ones in the extra 'kafka' of the Flink connection."
         ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Twenty lines of connects and closes for each look would bury the story of a restart; its error says enough."""
+    log = logging.getLogger("kafka")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def client_settings(settings: Mapping[str, str], timeout: float = TIMEOUT) -> dict[str, Any]:

@@ -131,6 +131,8 @@ def test_arguments_reach_their_operators() -> None:
         deferrable=True,
         checks=[],
         report_path="s3://reports",
+        report_url="https://reports",
+        verified_asset="iceberg://shop/orders",
         preflight={"orphan_age": 9.0},
         default_args={"retries": 7},
     )
@@ -147,6 +149,8 @@ def test_arguments_reach_their_operators() -> None:
         99.0,
         "s3://reports",
     )
+    assert of["report"].report_url == "https://reports"
+    assert [outlet.name for outlet in of["verify"].outlets] == ["verified restart of iceberg://shop/orders"]
     assert {each.retries for each in dag.tasks} == {7}
     one_task: Any = dag_of(target_directory="s3://sp", pin=False).get_task("safe_restart.restart")
     assert (one_task.target_directory, one_task.pin) == ("s3://sp", False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def test_a_users_task_that_fails_does_not_leave_the_job_down(
     summary = found["report.value"]
     assert summary["failed_tasks"] == ["safe_restart.maintain"]
     assert summary["job_id"] == restart.running_job.job_id
-    assert (tmp_path / "reports" / "report.html").exists()
+    report = json.loads((tmp_path / "reports" / "report.json").read_text(encoding="utf-8"))
+    assert report["sentence"].startswith("Task safe_restart.maintain failed; ")
 
 
 def test_left_stopped_when_asked_to(run: Run, flink: ShopFlink) -> None:

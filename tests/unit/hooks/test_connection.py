@@ -109,6 +109,14 @@ def test_a_bad_field_is_named_and_its_value_is_not(
     assert CANARY not in "".join(traceback.format_exception(refused.value))
 
 
+def test_a_link_takes_no_login_from_the_host() -> None:
+    """Without a ui_url the links use the host; they are stored and shown."""
+    with pytest.raises(InvalidValue) as refused:
+        _ = hook({}, host=f"http://user:{CANARY}@flink").ui_url
+    assert CANARY not in "".join(traceback.format_exception(refused.value))
+    assert hook({}, host="https://flink.example.com/team-a/").ui_url == "https://flink.example.com/team-a"
+
+
 def test_a_bad_field_leaves_no_other_secret_unmasked() -> None:
     secret = uuid4().hex  # one that no other test has masked
     with pytest.raises(InvalidValue):

@@ -58,7 +58,7 @@ class RowArithmetic(Check):
 @dataclass(frozen=True)
 class _DurationCheck(Check):
     warn_if: str | None = None
-    error_if: str | None = None
+    error_if: str | None = "> 10m"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -52,6 +52,25 @@ def test_a_check_survives_json_and_compares_by_content(check: checks.Check) -> N
     assert type(copy) is type(check)
 
 
+REQUIRED = {
+    "event_time": "column=at",
+    "kafka_offsets": "partition_column=p,offset_column=o",
+    "key_unique": "columns=id",
+    "sequence": "column=n",
+    "sql": "engine=duckdb,statement=SELECT 1",
+    "state_matches_table": "partition_column=p,offset_column=o",
+}
+
+
+@pytest.mark.parametrize("name", checks.CHECK_TYPES)
+def test_a_check_typed_has_the_defaults_of_the_one_written(name: str) -> None:
+    """Without its threshold a stalled sink would pass on the command line, and fail in a DAG."""
+    given = dict(pair.split("=", 1) for pair in REQUIRED.get(name, "").split(",") if pair)
+    assert parse(f"{name}:{REQUIRED.get(name, '')}") == (getattr(checks, name)(**given),)
+    written = {"kind": name, **given}
+    assert check_from_dict(written) == getattr(checks, name)(**given)
+
+
 def test_checks_with_different_arguments_differ() -> None:
     assert kafka_offsets("p", "o") != kafka_offsets("p", "o", first_offset=None)
     assert checks.duplicate_files() != checks.duplicate_files(severity="warn")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.flink.deployments.base import JobView, StopPhase, StopProgress, StopRequest
-from airflow_flink_iceberg.flink.paths import normalise_path, require_below
+from airflow_flink_iceberg.flink.paths import require_below
 from airflow_flink_iceberg.flink.states import JobState
 from airflow_flink_iceberg.model.errors import (
     FlinkAnswerInvalid,
@@ -27,7 +27,7 @@ from airflow_flink_iceberg.model.errors import (
 )
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart import ids
-from airflow_flink_iceberg.restart.failover import refuse_if_doubling
+from airflow_flink_iceberg.restart.lost_stop import Lost, LostStop
 from airflow_flink_iceberg.restart.state import identify_savepoint
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.systems import PATIENCE, Patience, Systems, Telling, log, now_ms, ticks
@@ -172,7 +172,8 @@ def await_stop(
 
     :param keep_ready: called now and then: a long savepoint would let a prepared gateway session expire.
     """
-    lost, patience, ready_at = 0, Patience(options.patience), time.monotonic()
+    patience, ready_at = Patience(options.patience), time.monotonic()
+    lost = LostStop(systems, request, patience)
     telling = Telling(f"Stopping job {request.job_id}")
     for _ in ticks(f"The stop of job {request.job_id}", options.poll_interval, options.timeout):
         progress = patience.ask(lambda: systems.deployment.poll_stop(request))
@@ -191,14 +192,15 @@ def await_stop(
         if progress.phase is StopPhase.FAILED:
             raise _failed(steps, request, progress)
         if progress.phase is StopPhase.LOST:
-            if found := _recover_lost(systems, request, progress):
+            found = lost.look(progress)
+            if isinstance(found, Savepoint):
                 return found
-            lost += 1
-            if lost > _MAX_LOST:
-                raise _failed(steps, request, progress)
-            # The cluster has forgotten the operation and the job runs: the same id starts it anew, behind the fence.
-            steps.touch()
-            systems.deployment.request_stop(request)
+            if found is Lost.ASK_AGAIN:
+                if lost.count > _MAX_LOST:
+                    raise _failed(steps, request, progress)
+                # The job runs, and nothing of the stop is left: the same id starts it anew, behind the fence.
+                steps.touch()
+                systems.deployment.request_stop(request)
     raise AssertionError("unreachable: ticks() ends by raising")  # pragma: no cover
 
 
@@ -294,30 +296,6 @@ def _savepoint(systems: Systems, steps: Steps, request: StopRequest, progress: S
         found.path,
     )
     return found
-
-
-def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress) -> Savepoint | None:
-    """Find the savepoint of an operation whose result has expired; ``None``: the job runs, ask again."""
-    if progress.job_state is None:
-        raise JobNotFound(
-            f"The cluster no longer knows job {request.job_id}, nor its stop {request.trigger_id}; "
-            f"look for a savepoint below {request.target_directory} and start from exactly that one.",
-            status=404,
-        )
-    if not progress.job_state.is_terminal:
-        refuse_if_doubling(systems, request.job_id)
-        return None
-    below = normalise_path(request.target_directory) + "/"
-    for entry in systems.client.checkpoints(request.job_id).history:
-        if entry.external_path and normalise_path(entry.external_path).startswith(below):
-            commit = CommitState.DONE if progress.job_state is JobState.FINISHED else CommitState.PENDING
-            return identify_savepoint(
-                systems, entry.external_path, request.job_id, commit=commit, taken_at=entry.triggered_at
-            )
-    raise JobFailed(
-        f"Job {request.job_id} is {progress.job_state}, but no savepoint of ours lies below "
-        f"{request.target_directory}; start from its newest retained checkpoint."
-    )
 
 
 def _failed(steps: Steps, request: StopRequest, progress: StopProgress) -> SavepointFailed | JobFailed:

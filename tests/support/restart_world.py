@@ -18,6 +18,18 @@ from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestEntry,
+    ManifestEntryStatus,
+    write_manifest,
+)
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.typedef import Record
 
 from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
 from airflow_flink_iceberg.flink.deployments import open_deployment
@@ -121,6 +133,27 @@ def stamp(job_id: str, checkpoint_id: int, operator: str = OPERATOR) -> dict[str
     }
 
 
+def stage(path: Path, rows: int) -> None:
+    """A staged manifest of one data file, which is there; nobody here reads its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = path.with_suffix(".parquet")
+    data.write_bytes(b"rows")
+    file = DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=f"file://{data}",
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        record_count=rows,
+        file_size_in_bytes=4,
+    )
+    entry = ManifestEntry.from_args(
+        status=ManifestEntryStatus.ADDED, snapshot_id=0, sequence_number=None, data_file=file
+    )
+    output = PyArrowFileIO().new_output(f"file://{path}")
+    with write_manifest(2, PartitionSpec(), Schema(), output, 0, "null") as writer:
+        writer.add_entry(entry)
+
+
 def _append(document: dict[str, Any], summary: Mapping[str, str], rows: int) -> int:
     last = document["snapshots"][-1] if document.get("snapshots") else {}
     number = int.from_bytes(os.urandom(6), "big")
@@ -199,8 +232,7 @@ class ShopFlink(FakeFlink):
         folder.mkdir(parents=True, exist_ok=True)
         kind = "stop" if "savepoint" in path else "checkpoint"
         (folder / "_metadata").write_bytes(metadata([sink], checkpoint_id=checkpoint_id, kind=kind))
-        Path(staged).parent.mkdir(parents=True, exist_ok=True)
-        Path(staged).touch()
+        stage(Path(staged), rows)
 
     @property
     def running(self) -> list[str]:

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _TIMEOUT = 60.0
@@ -55,22 +56,8 @@ def proxy(
             prefix = next(each for each in targets if self.path.startswith(each))
             opened.seen.append((self.command, self.path, body))
             opened.sent.update(self.headers.items())
-            headers = {
-                name: value
-                for name, value in self.headers.items()
-                if name.lower() in ("content-type", "accept")
-            }
-            request = urllib.request.Request(
-                targets[prefix] + self.path.removeprefix(prefix),
-                data=body or None,
-                method=self.command,
-                headers=headers,
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-                    status, content = answer.status, answer.read()
-            except urllib.error.HTTPError as error:
-                status, content = error.code, error.read()
+            url = targets[prefix] + self.path.removeprefix(prefix)
+            status, content = _ask(self.command, url, body, self.headers)
             before_answer(self.command, self.path, body)
             self._answer(status, content)
 
@@ -102,3 +89,14 @@ def proxy(
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+def _ask(method: str, url: str, body: bytes, headers: Message) -> tuple[int, bytes]:
+    """Hand a request on; of its headers only those that Flink reads."""
+    kept = {name: value for name, value in headers.items() if name.lower() in ("content-type", "accept")}
+    request = urllib.request.Request(url, data=body or None, method=method, headers=kept)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()

@@ -106,6 +106,9 @@ def _guard(facts: Facts, accept: Sequence[Verdict]) -> Iterator[CheckResult]:
         # Only what needs no state can be said, and that is part of the decision after the stop.
         text = "No checkpoint has completed yet, so what a restart would do cannot be told; wait for the first one."
         yield _result("guard", Outcome.UNKNOWN, text, "SAFE", "no state", severity=Severity.WARN)
+        # What the job is doing already needs no checkpoint of its own.
+        for finding in facts.under_way:
+            yield _of_finding(finding, accept)
         return
     decision = decide(facts)
     if not decision.findings:

@@ -65,7 +65,9 @@ def _merged(first: str, second: str) -> str:
     """Both INSERTs in one statement set."""
     one, other = (text.rstrip(";\n").split(";\n") for text in (first, second))
     settings = [*one[:-1], *(line for line in other[:-1] if line not in one)]
-    inserts = f"EXECUTE STATEMENT SET BEGIN\n{one[-1]};\n{other[-1]};\nEND"
+    # In one line: a semicolon at the end of a line ends a statement of the playground.
+    inserts = " ".join(f"{insert};" for insert in (one[-1], other[-1])).replace("\n", " ")
+    inserts = f"EXECUTE STATEMENT SET BEGIN {inserts} END"
     return "".join(f"{statement};\n" for statement in [*settings, inserts])
 
 

@@ -280,3 +280,12 @@ def test_the_report_of_a_broken_partition_names_it(partitioned: Lake) -> None:
     of = proof_worlds.state("A:2", [60], assigned=[0, 1], ids=job_id)
     found = check(partitioned.context(state=of))
     assert (found.outcome, found.actual) == (Outcome.FAIL, "SPLIT_LOST")
+
+
+def test_rows_of_a_partition_that_the_state_does_not_know_contradict_sums_that_agree(
+    partitioned: Lake,
+) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 50), (5, 0, 10)))
+    found = check(partitioned.context(state=state("A:2", [60])))
+    assert (found.outcome, found.evidence["gap"]) == (Outcome.UNKNOWN, 0)
+    assert "rows that the state has not read, in partition 5" in (found.description or "")

@@ -22,6 +22,7 @@ from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetC
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 
 if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
     from pyiceberg.table import DataScan, Table
     from pyiceberg.table.snapshots import Snapshot
 
@@ -243,10 +244,18 @@ def column_types(table: Table, snapshot_id: int) -> dict[str, str]:
 
     :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
+    return {item.name: str(item.field_type) for item in schema_of(table, snapshot_id).fields}
+
+
+def schema_of(table: Table, snapshot_id: int) -> Schema:
+    """The schema that the snapshot was written with: what its columns are called in every tier.
+
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
+    """
     snapshot = snapshot_of(table, snapshot_id)
-    schemas: Mapping[int, Any] = table.schemas()
-    schema = schemas.get(snapshot.schema_id) if snapshot.schema_id is not None else None
-    return {item.name: str(item.field_type) for item in (schema or table.schema()).fields}
+    schemas: Mapping[int, Schema] = table.schemas()
+    known = schemas.get(snapshot.schema_id) if snapshot.schema_id is not None else None
+    return known or table.schema()
 
 
 def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pyiceberg.manifest import FileFormat, ManifestContent
 
 from airflow_flink_iceberg.checks.engines import Dialect, Engine
+from airflow_flink_iceberg.integrity.engines.arrow import schema_of, snapshot_of
 from airflow_flink_iceberg.integrity.engines.dbapi import DbApiEngine
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Pinned, literal, quoted
 
@@ -44,10 +45,11 @@ class DuckDbEngine(DbApiEngine):
     def source(self, pinned: Pinned, columns: Sequence[str]) -> str:
         """``read_parquet`` over the snapshot's live files.
 
-        :raises EngineFailed: delete files, other formats than Parquet, a nested column, or no file at all.
+        :raises EngineFailed: delete files, other formats than Parquet, or a nested column.
+        :raises RowsUnreadable: the snapshot has been expired meanwhile.
         """
         table = pinned.access.load()
-        schema = _schema(table, pinned.snapshot_id)
+        schema = schema_of(table, pinned.snapshot_id)
         fields = [_field(schema, name) for name in columns] if columns else _flat_fields(schema)
         files = [literal(_path(file)) for file in _live_files(table, pinned.snapshot_id)]
         if not files:
@@ -73,17 +75,6 @@ def _connect() -> Any:
     return duckdb.connect(config=settings)
 
 
-def _schema(table: Table, snapshot_id: int) -> Schema:
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise EngineFailed(f"Snapshot {snapshot_id} has been expired since the check began.")
-    return (
-        table.schemas().get(snapshot.schema_id, table.schema())
-        if snapshot.schema_id is not None
-        else table.schema()
-    )
-
-
 def _field(schema: Schema, name: str) -> tuple[int, str, str]:
     found = next((item for item in schema.fields if item.name == name), None)
     kind = "" if found is None else _type(str(found.field_type))
@@ -104,8 +95,7 @@ def _type(iceberg: str) -> str:
 
 
 def _live_files(table: Table, snapshot_id: int) -> Iterator[DataFile]:
-    snapshot = table.snapshot_by_id(snapshot_id)
-    for manifest in snapshot.manifests(table.io) if snapshot else ():
+    for manifest in snapshot_of(table, snapshot_id).manifests(table.io):
         if manifest.content is ManifestContent.DELETES:
             if manifest.has_added_files() or manifest.has_existing_files():
                 raise EngineFailed(

@@ -26,6 +26,7 @@ from airflow_flink_iceberg.integrity.engines.arrow import (
     file_batches,
     file_problem,
     plan,
+    schema_of,
     snapshot_of,
 )
 
@@ -156,7 +157,8 @@ def _entries(
 
 def _values(table: Table, snapshot_id: int, entry: ManifestEntry) -> _EqualityDeletes:
     file = entry.data_file
-    names = [table.schema().find_column_name(number) for number in file.equality_ids or ()]
+    schema = schema_of(table, snapshot_id)
+    names = [schema.find_column_name(number) for number in file.equality_ids or ()]
     columns = tuple(name for name in names if name is not None)
     if not columns or len(columns) < len(names):
         raise RowsUnreadable(

@@ -14,7 +14,7 @@ from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Rows
 from airflow_flink_iceberg.integrity.plan import open_engine
 from airflow_flink_iceberg.integrity.results import Answer, counted
-from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.errors import FlinkIcebergError
 from airflow_flink_iceberg.model.result import Outcome
 
 _MOST = 1_000
@@ -26,7 +26,7 @@ def run(check: Sql, context: CheckContext) -> Answer:
     expected = _expected(check)
     try:
         rows, is_pinned = _ask(check, context)
-    except (EngineFailed, InvalidValue) as error:
+    except FlinkIcebergError as error:
         return Answer(Outcome.UNKNOWN, f"Nothing was proven: {error}", expected, "no answer", "engine")
     outcome, actual, text = _judge(check, rows)
     name = check.engine.name if check.engine else ""

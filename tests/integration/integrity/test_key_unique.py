@@ -93,6 +93,16 @@ def test_equality_deletes_of_several_columns_and_position_deletes_work_together(
     assert (check(lake).outcome, check(lake).evidence["rows"]) == (Outcome.PASS, 2)
 
 
+def test_columns_are_called_as_in_the_snapshot_in_its_deletes_too(lake: Lake) -> None:
+    """A rename since then makes no new snapshot."""
+    lake.commit("A:1", rows((1, 0, 0), (2, 0, 1), (2, 0, 2)))
+    delete_by_equality(lake.table, lake.directory, {"koff": [2]})
+    with lake.table.update_schema() as update:
+        update.rename_column("koff", "renamed")
+    found = check(lake)
+    assert (found.outcome, found.evidence["rows"]) == (Outcome.PASS, 2), found.description
+
+
 def test_an_engine_that_cannot_apply_the_deletes_is_unknown(lake: Lake) -> None:
     lake.commit("A:1", rows((1, 0, 0), (2, 0, 1)))
     delete_by_equality(lake.table, lake.directory, {"order_id": [2]})

@@ -76,6 +76,17 @@ def test_the_judged_snapshot_is_read_and_what_is_not_pinned_says_so(orders: Lake
     assert "no fixed snapshot" in (other.description or "")
 
 
+def test_an_expired_snapshot_is_not_read(orders: Lake) -> None:
+    context, head = orders.context(engines=DuckDbEngine), orders.head()
+    orders.table.delete("koff >= 0")
+    orders.table.refresh()
+    orders.table.maintenance.expire_snapshots().by_id(head).commit()
+    found = run_checks([sql("SELECT * FROM {table} WHERE 1 = 0", engine="duckdb")], context).results[0]
+    assert found.outcome is Outcome.UNKNOWN
+    assert "has been expired" in (found.description or "")
+    assert "ended with an error" not in (found.description or "")
+
+
 def test_only_the_table_is_replaced(orders: Lake) -> None:
     """Another layer's templates, braces and percent signs are text like any other."""
     statement = "SELECT '{{ ds }} {0} %s {table_}' = '{{ ' || 'ds }} {0} %s {table_}' FROM {table} LIMIT 1"

@@ -52,10 +52,11 @@ def test_the_address(fields: dict[str, Any], url: str) -> None:
 
 @pytest.mark.parametrize("as_text", [True, False])
 def test_extras_come_as_json_and_as_text(as_text: bool) -> None:
-    headers, storage = {"X-Team": "a"}, {"s3.region": "x"}
+    headers, storage, brokers = {"X-Team": "a"}, {"s3.region": "x"}, {"bootstrap.servers": "kafka:9092"}
     extra = {
         "headers": json.dumps(headers) if as_text else headers,
         "storage": json.dumps(storage) if as_text else storage,
+        "kafka": json.dumps(brokers) if as_text else brokers,
         "timeout": "2.5" if as_text else 2.5,
         "verify": "FALSE" if as_text else False,
         "savepoint_roots": "file:///a, s3://b/c" if as_text else ["file:///a", "s3://b/c"],
@@ -64,7 +65,7 @@ def test_extras_come_as_json_and_as_text(as_text: bool) -> None:
     found = hook(extra)
     endpoint = found.endpoint
     assert (dict(endpoint.headers), endpoint.timeout, endpoint.verify) == (headers, 2.5, False)
-    assert found.storage == storage
+    assert (found.storage, found.kafka) == (storage, brokers)
     assert found.savepoint_roots == ("file:///a", "s3://b/c")
     assert endpoint.token is None
 
@@ -84,6 +85,7 @@ def test_verify(given: Any, wanted: Any) -> None:
         ({"headers": f'{{"a": "{CANARY}'}, {}, "headers"),
         ({"headers": {"a": f"{CANARY}\nX: y"}}, {}, "header"),
         ({"storage": CANARY}, {}, "storage"),
+        ({"kafka": CANARY}, {}, "kafka"),
         ({"timeout": CANARY}, {}, "timeout"),
         ({"timeout": "nan"}, {}, "timeout"),
         ({"timeout": "inf"}, {}, "timeout"),
@@ -104,7 +106,7 @@ def test_a_bad_field_is_named_and_its_value_is_not(
 ) -> None:
     found = hook(extra, **fields)
     with pytest.raises(InvalidValue) as refused:
-        _ = (found.endpoint, found.storage, found.ui_url)
+        _ = (found.endpoint, found.storage, found.kafka, found.ui_url)
     assert named in str(refused.value)
     assert CANARY not in "".join(traceback.format_exception(refused.value))
 
@@ -125,7 +127,7 @@ def test_a_bad_field_leaves_no_other_secret_unmasked() -> None:
 
 
 def test_what_is_masked_and_what_stays_readable() -> None:
-    secrets = {name: uuid4().hex for name in ("password", "token", "header", "key", "uri", "rest")}
+    secrets = {name: uuid4().hex for name in ("password", "token", "header", "key", "uri", "rest", "kafka")}
     found = hook(
         {
             "headers": json.dumps({"Authorization": secrets["header"]}),
@@ -134,6 +136,7 @@ def test_what_is_masked_and_what_stays_readable() -> None:
                 "s3.region": "eu-canary-1",
                 "s3.path-style": "false",
             },
+            "kafka": {"sasl.password": secrets["kafka"]},
         },
         login="me",
         password=secrets["password"],

@@ -40,7 +40,9 @@ def find_stopped(
             for entry in systems.client.checkpoints(newest.job_id).savepoints_in_progress()
         )
         # /checkpoints may be so old: a stop that was just sent would not be seen sooner.
-        if not is_stopping and time.monotonic() - looked_since > CACHE_SECONDS:
+        is_settled = not is_stopping and time.monotonic() - looked_since > CACHE_SECONDS
+        # The stop may have ended between the two looks: then no savepoint is in flight any more, and nothing runs.
+        if is_settled and not systems.client.status(newest.job_id).is_terminal:
             log.info("Job %s (%s) is %s: it was not stopped", newest.name, newest.job_id, newest.state)
             return None
     return None

@@ -96,3 +96,15 @@ def test_a_new_file_that_is_gone_is_no_pass(whole: Lake) -> None:
     (new,) = set(whole.directory.rglob("*.parquet")) - before
     new.unlink()
     assert check(whole).outcome is Outcome.FAIL
+
+
+def test_a_merged_manifest_of_a_new_commit_brings_no_old_rows_back(lake: Lake) -> None:
+    lake.table.transaction().set_properties(
+        {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
+    ).commit_transaction()
+    lake.table.refresh()
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90)))
+    lake.commit("A:4", lake.offsets((0, 90, 95)))
+    found = check(lake)
+    assert (found.outcome, found.evidence["rows"]) == (Outcome.PASS, 35)

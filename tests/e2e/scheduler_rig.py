@@ -39,6 +39,7 @@ _QUICK = {
     "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
     "AIRFLOW__CORE__PARALLELISM": "8",
     "AIRFLOW__API__WORKERS": "1",
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     # A worker that is gone is missed after 30 s instead of five minutes, a triggerer after 6 s.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",

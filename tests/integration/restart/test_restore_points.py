@@ -222,7 +222,7 @@ def test_the_run_it_was_restored_from_is_recorded(
     assert any(OLD_JOB in key for key in lake.access().metadata().properties)
 
 
-def test_another_branch_has_a_position_only_where_a_rollback_can_be_excluded(
+def test_another_branch_has_a_position_where_older_metadata_files_exclude_a_rollback(
     flink: ShopFlink, lake: Lake, systems: Systems, steps: Steps
 ) -> None:
     savepoint = stop(systems, steps, StopOptions(poll_interval=0.01))
@@ -232,8 +232,10 @@ def test_another_branch_has_a_position_only_where_a_rollback_can_be_excluded(
 
     lake.edit(branch)
     systems.job = FlinkJob("orders", sinks=[TableSink("shop.orders", branch="audit")])
-    with pytest.raises(InvalidValue, match="no log"):
-        create(systems, savepoint)
+    (position,) = create(systems, savepoint).sinks
+    assert (position.branch, position.snapshot_id) == ("audit", lake.access().metadata().head("audit"))
+    assert tags(lake) == {position.tag: position.snapshot_id}
+    assert str(position.tag).endswith(".audit")
 
 
 @pytest.mark.parametrize("rolled_back", [True, False])

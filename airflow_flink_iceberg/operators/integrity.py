@@ -21,6 +21,7 @@ from airflow_flink_iceberg.operators.verified import alias_of, emit_verified
 from airflow_flink_iceberg.templating import script_text
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.sdk import Asset, Context
 
     from airflow_flink_iceberg.checks import Check
@@ -69,6 +70,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart and every check answered
         without a failure; see :func:`~airflow_flink_iceberg.operators.verified.emit_verified` for its ``extra``.
 
+    Where OpenLineage's provider is installed, its event has the results as the tables' data-quality assertions.
     ``check_results`` holds the results for listeners, as common.sql's check operators do, also when the task fails.
     """
 
@@ -104,6 +106,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         self.report_url = report_url
         self.verified_asset = verified_asset
         self.check_results: list[CheckResult] = []
+        self.table_locations: dict[str, str] = {}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check, report, and fail once."""
@@ -134,6 +137,12 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         ):
             self.log.info("The restart is verified: an asset event tells of it.")
         return report.to_dict()
+
+    def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """What OpenLineage's listener asks after a success and after a failure alike."""
+        from airflow_flink_iceberg.operators.openlineage import lineage_of
+
+        return lineage_of(self.check_results, self.table_locations)
 
     def _open_tables(self) -> Systems:
         """The cluster and the tables: a check needs no script, and must not fail because there is none here."""
@@ -185,6 +194,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.restart.facts import declared_writers
 
         access = systems.table(sink)
+        self.table_locations[sink.table] = access.metadata().location
         context = open_context(
             access,
             branch=sink.branch,

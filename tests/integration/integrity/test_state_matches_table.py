@@ -289,3 +289,11 @@ def test_rows_of_a_partition_that_the_state_does_not_know_contradict_sums_that_a
     found = check(partitioned.context(state=state("A:2", [60])))
     assert (found.outcome, found.evidence["gap"]) == (Outcome.UNKNOWN, 0)
     assert "rows that the state has not read, in partition 5" in (found.description or "")
+
+
+def test_what_is_missing_at_the_end_is_counted_beside_what_is_doubled(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 90)))
+    partitioned.commit("A:3", partitioned.offsets((0, 0, 10)))
+    found = check(partitioned.context(state=state("A:3", [100])))
+    assert (found.outcome, found.evidence["gap"]) == (Outcome.FAIL, 0)
+    assert (found.evidence["doubled"], found.evidence["missing"]) == (10, 10)

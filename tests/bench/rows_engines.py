@@ -58,20 +58,22 @@ def run(runs: int) -> list[dict[str, Any]]:
         make_table(alternating.directory, 16, 1, damaged=True)
         entries = []
         for table in (in_runs, alternating):
-            in_duckdb = _against("duckdb", table, _duckdb_ways(table.files), runs, target=10.0)
+            in_duckdb = _against("rows_proof_vs_duckdb", table, _duckdb_ways(table.files), runs, target=10.0)
             in_duckdb["counted"]["bitstring_agg, counts only"] = (
                 f"{seconds(lambda: _bits(table.files)):.2f} s once"  # noqa: B023
             )
-            entries += [in_duckdb, _against("polars", table, _polars_ways(table.files), runs, target=5.0)]
+            in_polars = _against("rows_proof_vs_polars", table, _polars_ways(table.files), runs, target=5.0)
+            entries += [in_duckdb, in_polars]
         return entries
 
 
-def _against(engine: str, table: _Table, ways: Ways, runs: int, *, target: float) -> dict[str, Any]:
+def _against(figure: str, table: _Table, ways: Ways, runs: int, *, target: float) -> dict[str, Any]:
+    engine = figure.rpartition("_")[2]
     times = {name: _tried(engine, name, way) for name, way in ways.items()}
     best = min(times, key=lambda name: times[name])
     access = open_access(str(table.directory))
     entry = compared(
-        f"rows_proof_vs_{engine}{table.suffix}",
+        figure + table.suffix,
         runs,
         ways[best],
         lambda: prove(access, missing=LOST * FILES, doubled=REPLAYED * FILES),

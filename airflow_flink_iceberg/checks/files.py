@@ -43,7 +43,7 @@ class FilesExist(CountCheck):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sample is not None:
-            whole_number("files_exist sample", self.sample)
+            object.__setattr__(self, "sample", whole_number("files_exist sample", self.sample))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class EventTime(Check):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_text("event_time column", self.column)
-        whole_number("event_time max_files", self.max_files)
+        object.__setattr__(self, "max_files", whole_number("event_time max_files", self.max_files))
         seconds("event_time tolerance", self.tolerance)
         for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
             if text is not None:

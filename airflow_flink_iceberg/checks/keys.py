@@ -31,7 +31,8 @@ class _RowCheck(Check):
         object.__setattr__(self, "engine", engine_of(self.name, self.engine))
         object.__setattr__(self, "tier", member(Tier, f"{self.name} tier", self.tier))
         require_engine(self.name, self.tier, self.engine)
-        if whole_number(f"{self.name} memory_mb", self.memory_mb) < 1:
+        object.__setattr__(self, "memory_mb", whole_number(f"{self.name} memory_mb", self.memory_mb))
+        if self.memory_mb < 1:
             raise InvalidValue(f"{self.name} memory_mb has to be at least 1.")
 
     @property
@@ -54,7 +55,8 @@ class KeyUnique(_RowCheck):
         object.__setattr__(self, "columns", _columns(f"{self.name} columns", self.columns))
         if not self.columns:
             raise InvalidValue("key_unique needs columns, those of the key.")
-        if whole_number("key_unique examples", self.examples) > 20:
+        object.__setattr__(self, "examples", whole_number("key_unique examples", self.examples))
+        if self.examples > 20:
             raise InvalidValue("key_unique examples has to be at most 20.")
 
 

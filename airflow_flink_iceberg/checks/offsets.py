@@ -41,7 +41,8 @@ class _OffsetCheck(Check):
             )
         object.__setattr__(self, "offsets", member(Offsets, f"{self.name} offsets", self.offsets))
         if self.first_offset is not None:
-            whole_number(f"{self.name} first_offset", self.first_offset)
+            first = whole_number(f"{self.name} first_offset", self.first_offset)
+            object.__setattr__(self, "first_offset", first)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class KafkaOffsets(_OffsetCheck):
         require_engine(self.name, self.tier, self.engine)
         if self.end_offsets is not None:
             object.__setattr__(self, "end_offsets", ends(self.end_offsets))
-        if self.max_files is not None and whole_number("kafka_offsets max_files", self.max_files) < 1:
+        if self.max_files is not None:
+            object.__setattr__(self, "max_files", whole_number("kafka_offsets max_files", self.max_files))
+        if self.max_files == 0:
             raise InvalidValue("kafka_offsets max_files has to be at least 1.")
         if self.max_files is not None and self.tier is Tier.ENGINE:
             raise InvalidValue("kafka_offsets: max_files reads some files here; an engine reads them all.")

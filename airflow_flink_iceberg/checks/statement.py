@@ -35,6 +35,8 @@ class Sql(Check):
         object.__setattr__(self, "engine", engine_of(self.name, self.engine))
         if self.engine is None:
             raise InvalidValue('sql needs engine=, e.g. "duckdb", "flink" or a connection\'s id.')
+        if not isinstance(self.expected, str | int | float | None):
+            raise InvalidValue(f"sql expected has to be one value, not a {type(self.expected).__name__}.")
         for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
             if text is not None:
                 number_threshold(f"sql {name}", text)

@@ -21,7 +21,8 @@ _TEXT = 400
 _USERINFO = re.compile(r"(?<=//)[^/@\s]+@")
 _QUERY = re.compile(r"(?<=[\w/.-])\?[^\s'\"]*=[^\s'\"]*")
 _SECRET = re.compile(
-    r"(?i)\b([\w.-]*(?:secret|password|token|credential|api[_-]?key)[\w.-]*)(\s*[=:]\s*)[^\s,;]+"
+    r"(?i)(?<![\w.-])(['\"]?[\w.-]{0,80}(?:secret|password|token|credential|jaas|(?:access|account|api|private)[._-]?key)"
+    r"[\w.-]{0,80}['\"]?\s*[=:]\s*)('(?:[^']|'')*'|\"[^\"]*\"|[^\s,;]+)"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -73,7 +74,7 @@ def counted(count: int, noun: str) -> str:
 
 def clean(text: str, limit: int = _TEXT) -> str:
     """Text without credentials, signed queries and control characters, and not endless."""
-    text = _SECRET.sub(r"\1\2***", _QUERY.sub("?***", _USERINFO.sub("***@", text)))
+    text = _SECRET.sub(r"\1***", _QUERY.sub("?***", _USERINFO.sub("***@", text)))
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 

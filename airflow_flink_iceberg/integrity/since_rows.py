@@ -68,30 +68,36 @@ def run_since(check: KafkaOffsets, context: CheckContext) -> Answer | None:
     if writing.why_cut or any(each.snapshot.operation != "append" for each in writing.written):
         return None
     new = frozenset(each.snapshot.snapshot_id for each in writing.by_flink(context.other_writers))
+    since = frozenset(each.snapshot.snapshot_id for each in writing.written)
     columns = (check.partition_column, check.offset_column)
     try:
-        rows = _read(context, columns, new)
+        rows = _read(context, columns, new, since)
     except (FlinkIcebergError, OSError, LookupError, TooManyRanges) as error:
         text = f"No row since {baseline.claim} was proven: {first_line(error)}"
         return Answer(Outcome.UNKNOWN, text, EXPECTED, "not readable", "rows", ", ".join(columns))
     return None if rows is None else _judge(check, context, baseline, rows)
 
 
-def _read(context: CheckContext, columns: tuple[str, str], new: frozenset[int]) -> OffsetRows | None:
+def _read(
+    context: CheckContext, columns: tuple[str, str], new: frozenset[int], since: frozenset[int]
+) -> OffsetRows | None:
     table = context.access.load()
     snapshot = table.snapshot_by_id(context.head_snapshot_id or 0)
     if snapshot is None:
         raise LookupError(f"snapshot {context.head_snapshot_id} has been expired since the check began")
     if any(manifest.content is ManifestContent.DELETES for manifest in snapshot.manifests(table.io)):
         return None
-    files = reading(_added(table.io, snapshot, new), "file")
+    files = reading(_added(table.io, snapshot, new, since), "file")
     return read_files(table, snapshot.snapshot_id, columns, files, OffsetCoverage())
 
 
-def _added(io: FileIO, snapshot: Snapshot, new: frozenset[int]) -> Iterator[DataFile]:
-    """A manifest that an older snapshot added holds nothing new, and is not even opened."""
+def _added(io: FileIO, snapshot: Snapshot, new: frozenset[int], since: frozenset[int]) -> Iterator[DataFile]:
+    """A manifest that an older snapshot added holds nothing new, and is not even opened.
+
+    One that another writer added since may be a merge, which holds files of ``new`` as well.
+    """
     for manifest in snapshot.manifests(io):
-        if manifest.added_snapshot_id in new:
+        if manifest.added_snapshot_id in since:
             for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
                 if entry.snapshot_id in new:
                     yield entry.data_file

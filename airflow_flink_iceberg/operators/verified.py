@@ -39,12 +39,16 @@ def emit_verified(
     ``old_job_id``, ``job_id``, ``downtime_seconds``, ``outcome`` (``pass`` or ``warn``) and ``checks``, their names. A
     retry emits once, because only the try that succeeds does.
     """
-    outcomes = [report.outcome for report in reports]
-    if restart is None or not outcomes or not {Outcome.PASS, Outcome.WARN}.issuperset(outcomes):
+    if restart is None or not reports or not all(map(_is_answered, reports)):
         return False
     alias = alias_of(asset)
     context["outlet_events"][alias].add(_asset(asset), extra=_extra(restart, reports))
     return True
+
+
+def _is_answered(report: CheckReport) -> bool:
+    """A failure or an unknown below severity error lets the task succeed, and is no proof all the same."""
+    return report.outcome in (Outcome.PASS, Outcome.WARN) and all(each.success for each in report.results)
 
 
 def _extra(restart: Restart, reports: Sequence[CheckReport]) -> dict[str, Any]:

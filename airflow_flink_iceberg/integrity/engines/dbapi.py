@@ -65,6 +65,7 @@ class _Run(threading.Thread):
         self._statements = statements
         self._limit = limit
         self._open: list[Any] = []
+        self._is_cancelled = threading.Event()
 
     def run(self) -> None:
         """Connect, run all statements, keep the rows of the last one."""
@@ -74,6 +75,8 @@ class _Run(threading.Thread):
             cursor = connection.cursor()
             self._open.append(cursor)
             for statement in self._statements:
+                if self._is_cancelled.is_set():  # it took so long to connect that nobody waits any more
+                    return
                 cursor.execute(statement)
             while len(self.rows) <= self._limit:
                 page = cursor.fetchmany(min(_PAGE, self._limit + 1 - len(self.rows)))
@@ -87,6 +90,7 @@ class _Run(threading.Thread):
 
     def cancel(self) -> None:
         """Ask the driver to stop, by whichever name it has for it, and close."""
+        self._is_cancelled.set()
         for item in reversed(self._open):
             for name in ("cancel", "interrupt"):
                 stop = getattr(item, name, None)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 MEMORY_LIMIT = "1GB"
+_NAME_MAPPING = "schema.name-mapping.default"
 _TYPES = {
     "boolean": "BOOLEAN", "int": "INTEGER", "long": "BIGINT", "float": "FLOAT", "double": "DOUBLE", "date": "DATE",
     "time": "TIME", "timestamp": "TIMESTAMP", "timestamptz": "TIMESTAMP WITH TIME ZONE", "string": "VARCHAR",
@@ -49,6 +50,11 @@ class DuckDbEngine(DbApiEngine):
         :raises RowsUnreadable: the snapshot has been expired meanwhile.
         """
         table = pinned.access.load()
+        if _NAME_MAPPING in table.properties:
+            raise EngineFailed(
+                f"The table has {_NAME_MAPPING}, so files may have no field ids, and DuckDB would read their columns "
+                "as null: use another engine."
+            )
         schema = schema_of(table, pinned.snapshot_id)
         fields = [_field(schema, name) for name in columns] if columns else _flat_fields(schema)
         files = [literal(_path(file)) for file in _live_files(table, pinned.snapshot_id)]

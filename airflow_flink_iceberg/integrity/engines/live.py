@@ -72,11 +72,7 @@ def live_tables(
             yield from _read(scan, task, columns, reading)
         return
     data, positions, equality = _entries(table, snapshot_id)
-    deletes = [_values(table, snapshot_id, entry) for entry in equality]
-    if (size := sum(item.values.nbytes for item in deletes)) > max_bytes:
-        raise RowsUnreadable(
-            f"The equality deletes take {size:,} bytes, more than the {max_bytes:,} allowed (memory_mb)."
-        )
+    deletes = _held(table, snapshot_id, equality, max_bytes)
     wanted = list(dict.fromkeys([*columns, *(name for item in deletes for name in item.columns)]))
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=tuple(wanted))
     for entry in data:
@@ -85,6 +81,21 @@ def live_tables(
         later = [item for item in deletes if item.sequence_number > number and _covers(item, file)]
         for rows in _read(scan, task, wanted, reading):
             yield without_deleted(rows, later).select(list(columns))
+
+
+def _held(
+    table: Table, snapshot_id: int, entries: Sequence[ManifestEntry], max_bytes: int
+) -> list[_EqualityDeletes]:
+    found: list[_EqualityDeletes] = []
+    size = 0
+    for entry in entries:
+        found.append(_values(table, snapshot_id, entry))
+        size += found[-1].values.nbytes
+        if size > max_bytes:
+            raise RowsUnreadable(
+                f"The equality deletes take {size:,} bytes or more, above the {max_bytes:,} allowed (memory_mb)."
+            )
+    return found
 
 
 def without_deleted(rows: pa.Table, deletes: Sequence[_EqualityDeletes]) -> pa.Table:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 
 from airflow_flink_iceberg.checks import Freshness
+from airflow_flink_iceberg.checks.thresholds import spoken_seconds
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.judging import expected, judge_duration
 from airflow_flink_iceberg.integrity.results import Answer
 from airflow_flink_iceberg.model.result import Outcome
+
+CLOCK_SKEW = 60.0
+"""Seconds that a committer's clock may be ahead of this worker's."""
 
 
 def run(check: Freshness, context: CheckContext) -> Answer:
@@ -19,7 +23,14 @@ def run(check: Freshness, context: CheckContext) -> Answer:
             text = f"Snapshot {snapshot.snapshot_id} has an added-records that is no number."
             return Answer(Outcome.UNKNOWN, text, expected(check), "not known")
         if snapshot.added_records:
-            age = max(time.time() - snapshot.timestamp_ms / 1000, 0.0)
+            age = time.time() - snapshot.timestamp_ms / 1000
+            if age < -CLOCK_SKEW:
+                text = (
+                    f"Snapshot {snapshot.snapshot_id} was committed {spoken_seconds(-age)} from now by this worker's "
+                    "clock: a clock is wrong, so how old its rows are is not known."
+                )
+                return Answer(Outcome.UNKNOWN, text, expected(check), "in the future")
+            age = max(age, 0.0)
             outcome, spoken = judge_duration(check, age)
             text = f"The newest rows were committed {spoken} ago, in snapshot {snapshot.snapshot_id}."
             evidence = {"age_seconds": round(age, 3), "snapshot_id": str(snapshot.snapshot_id)}

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from airflow_flink_iceberg.checks import key_unique
+from airflow_flink_iceberg.integrity.engines import live
 from airflow_flink_iceberg.integrity.engines.duckdb_files import DuckDbEngine
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
@@ -172,3 +173,19 @@ def test_no_row_proves_nothing(lake: Lake) -> None:
     lake.commit("A:1")
     lake.table.delete("order_id >= 0")
     assert check(lake).outcome is Outcome.UNKNOWN
+
+
+def test_equality_deletes_are_held_up_to_the_limit_and_no_further(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that upserts writes one at every checkpoint."""
+    lake.commit("A:1", rows((1, 0, 0)))
+    for _ in range(5):
+        delete_by_equality(lake.table, lake.directory, {"order_id": list(range(100_000))})
+    opened: list[Any] = []
+    values = live._values
+    monkeypatch.setattr(live, "_values", lambda *given: opened.append(given) or values(*given))
+    found = check(lake, memory_mb=1)
+    assert found.outcome is Outcome.UNKNOWN
+    assert "above the 1,000,000 allowed" in (found.description or "")
+    assert len(opened) == 2

@@ -374,6 +374,11 @@ def test_rows_that_are_too_old_fail_or_warn(lake: Lake) -> None:
     aged(lake, snapshot_id, 700)
     says(checks.freshness(), lake.context(), Outcome.FAIL, "11m 40s ago")
     says(checks.freshness(warn_if="> 10m", error_if="> 1h"), lake.context(), Outcome.WARN)
+    aged(lake, snapshot_id, -30)
+    says(checks.freshness(), lake.context(), Outcome.PASS)
+    aged(lake, snapshot_id, -90_000)
+    says(checks.freshness(), lake.context(), Outcome.UNKNOWN, "a clock is wrong")
+    aged(lake, snapshot_id, 700)
     # An empty commit and a compaction on top bring no rows.
     edit_summary(lake, lake.commit("A:2", lake.rows(0)), **{"added-records": "0"})
     edit_summary(lake, lake.commit(None), operation="replace")

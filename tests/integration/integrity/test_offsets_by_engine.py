@@ -17,7 +17,7 @@ from airflow_flink_iceberg.checks import Dialect, Engine, kafka_offsets
 from airflow_flink_iceberg.integrity.engines import coverage
 from airflow_flink_iceberg.integrity.engines.dbapi import DbApiEngine
 from airflow_flink_iceberg.integrity.engines.duckdb_files import DuckDbEngine
-from airflow_flink_iceberg.integrity.engines.sql import SqlEngine
+from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, SqlEngine
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
 from tests.integration.integrity.deletes import delete_by_equality, delete_positions
@@ -196,6 +196,30 @@ def test_an_engine_that_is_down_or_slow_or_odd_is_unknown(lake: Lake) -> None:
     assert "did not answer within 0.2 s" in told(lambda: slow)
     assert slow.cancelled.is_set()
     assert "rows of another form" in told(Odd)
+
+
+def test_an_engine_that_connects_after_the_timeout_is_asked_nothing() -> None:
+    asked: list[str] = []
+    may_connect = threading.Event()
+
+    class Late:
+        def cursor(self) -> Late:
+            return self
+
+        def execute(self, statement: str) -> None:
+            asked.append(statement)
+
+    def connect() -> Late:
+        may_connect.wait(10)
+        return Late()
+
+    engine = DbApiEngine(connect, Engine("lake", timeout=0.05, prepare=("USE lake",)), Dialect.TRINO)
+    with pytest.raises(EngineFailed, match="did not answer"):
+        engine.query("SELECT 1", 1)
+    (running,) = [each for each in threading.enumerate() if each.name == "integrity-engine"]
+    may_connect.set()
+    running.join(10)
+    assert asked == []
 
 
 def test_without_engines_or_with_an_unreadable_column_it_says_so(lake: Lake) -> None:

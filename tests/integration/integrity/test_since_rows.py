@@ -108,3 +108,15 @@ def test_a_merged_manifest_of_a_new_commit_brings_no_old_rows_back(lake: Lake) -
     lake.commit("A:4", lake.offsets((0, 90, 95)))
     found = check(lake)
     assert (found.outcome, found.evidence["rows"]) == (Outcome.PASS, 35)
+
+
+def test_a_merged_manifest_of_another_writer_hides_no_new_rows(lake: Lake) -> None:
+    lake.table.transaction().set_properties(
+        {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
+    ).commit_transaction()
+    lake.table.refresh()
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90), (0, 60, 70)))
+    lake.commit(None, lake.offsets((7, 0, 5)))
+    found = check(lake)
+    assert (found.outcome, found.evidence["rows"], found.evidence["doubled"]) == (Outcome.FAIL, 40, 10)

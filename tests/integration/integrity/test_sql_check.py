@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from airflow_flink_iceberg.checks import parse, sql
@@ -11,7 +14,7 @@ from airflow_flink_iceberg.integrity.engines.duckdb_files import DuckDbEngine
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
 from airflow_flink_iceberg.model.errors import InvalidValue
-from tests.integration.integrity.lake import Lake
+from tests.integration.integrity.lake import SCHEMA, Lake
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -137,3 +140,14 @@ def test_the_text_form_takes_commas_in_the_statement() -> None:
         parse("sql:statement=SELECT 1")
     with pytest.raises(InvalidValue, match="not both"):
         sql("SELECT 1", engine="duckdb", expected=1, error_if="> 1")
+
+
+def test_files_that_may_have_no_field_ids_are_not_read_as_nulls(orders: Lake, tmp_path: Path) -> None:
+    """DuckDB finds columns by field id: without one each value is null, and nothing wrong would be found."""
+    path = tmp_path / "added.parquet"
+    pq.write_table(pa.table(orders.rows(2, 0, 5).to_pydict(), schema=SCHEMA), path)
+    orders.table.refresh()
+    orders.table.add_files([f"file://{path}"])
+    found = check(orders, "SELECT * FROM {table} WHERE koff > 4")
+    assert found.outcome is Outcome.UNKNOWN
+    assert "no field ids" in (found.description or "")

@@ -180,3 +180,26 @@ def test_importing_the_checks_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     ).stdout
     assert printed.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "more"),
+    [
+        ("key_unique", "memory_mb", {"columns": ["id"]}),
+        ("key_unique", "examples", {"columns": ["id"]}),
+        ("sequence", "memory_mb", {"column": "id"}),
+        ("kafka_offsets", "first_offset", {"partition_column": "p", "offset_column": "o"}),
+        ("kafka_offsets", "max_files", {"partition_column": "p", "offset_column": "o"}),
+        ("files_exist", "sample", {}),
+        ("event_time", "max_files", {"column": "at"}),
+    ],
+)
+def test_a_number_written_as_text_is_a_number(kind: str, name: str, more: dict[str, object]) -> None:
+    check = check_from_dict({"kind": kind, name: "12", **more})
+    assert getattr(check, name) == 12
+    assert check == check_from_dict({"kind": kind, name: 12, **more})
+
+
+def test_sql_expects_one_value() -> None:
+    with pytest.raises(InvalidValue, match="one value"):
+        check_from_dict({"kind": "sql", "statement": "SELECT 1", "engine": "duckdb", "expected": [1]})

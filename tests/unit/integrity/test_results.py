@@ -19,6 +19,11 @@ from airflow_flink_iceberg.model import CheckReport, Outcome
         ("s3.secret-access-key=hunter2, retry", "hunter2"),
         ("password: hunter2", "hunter2"),
         ("token = hunter2;", "hunter2"),
+        ("CREATE CATALOG c WITH ('s3.secret-access-key'='hunter2', 'type'='iceberg')", "hunter2"),
+        ('{"token": "hunter2"}', "hunter2"),
+        ("WITH ('password' = 'it''s hunter2')", "hunter2"),
+        ("WITH ('sasl.jaas.config' = 'X required password=\"hunter2\";')", "hunter2"),
+        ("adls.account-key: hunter2", "hunter2"),
     ],
 )
 def test_secrets_are_taken_out_and_the_rest_stays(text: str, secret: str) -> None:

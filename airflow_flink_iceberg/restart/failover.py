@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 def refuse_if_doubling(systems: Systems, job_id: str) -> None:
     """After a lost stop: refuse to stop again a run that writes rows which are in its tables already.
 
+    Also once it has committed them: checkpoints may be closer to each other than the looks at a lost stop.
+
     :raises DoublingNow: with both ids.
     """
     stats = systems.client.checkpoints(job_id)
@@ -44,7 +46,7 @@ def damage_under_way(systems: Systems, job_id: str, facts: Facts) -> tuple[Findi
     """
     stats = systems.client.checkpoints(job_id)
     return (
-        *_resumed_behind(stats, job_id, facts.sinks),
+        *_resumed_behind(stats, job_id, [sink for sink in facts.sinks if not _went_on(stats, job_id, sink)]),
         *_restored_from_older(systems, stats, job_id, facts),
     )
 
@@ -56,13 +58,9 @@ def _resumed_behind(stats: CheckpointStats, job_id: str, sinks: Iterable[SinkFac
     if stats.restored is None or stats.restored_count == 0:
         return
     for sink in sinks:
-        newest = _newest_commit(sink, job_id)
-        # Restored from its parent's state, a run has no commit of its own below that id.
-        if (
-            newest is not None
-            and stats.restored.id < newest
-            and _restored_since(sink, job_id, stats.restored.at)
-        ):
+        newest = _newest_commit(sink, job_id, stats.restored.at)
+        # Restored from its parent's state, a run has no commit of its own from before.
+        if newest is not None and stats.restored.id < newest:
             yield Finding(
                 Verdict.WOULD_DUPLICATE,
                 Cause.DOUBLING_NOW,
@@ -109,16 +107,18 @@ def _restored_from_older(
             )
 
 
-def _newest_commit(sink: SinkFacts, job_id: str) -> int | None:
+def _newest_commit(sink: SinkFacts, job_id: str, before: int) -> int | None:
+    """The newest checkpoint that a run had committed at a time."""
     for commit in sink.history.commits(sink.head_id):
-        if commit.job_id == job_id and commit.checkpoint_id != END_OF_INPUT:
+        is_its = commit.job_id == job_id and commit.checkpoint_id != END_OF_INPUT
+        if is_its and commit.committed_at < before:
             return commit.checkpoint_id
     return None
 
 
-def _restored_since(sink: SinkFacts, job_id: str, restored_at: int) -> bool:
-    """Whether the newest commit of the run is older than the restore: then the run has gone back behind it."""
-    for commit in sink.history.commits(sink.head_id):
-        if commit.job_id == job_id:
-            return commit.committed_at < restored_at
-    return False
+def _went_on(stats: CheckpointStats, job_id: str, sink: SinkFacts) -> bool:
+    """Whether the run has committed since it was restored: what it writes twice is twice in the table by now."""
+    if stats.restored is None:
+        return True
+    newest = next((each for each in sink.history.commits(sink.head_id) if each.job_id == job_id), None)
+    return newest is not None and newest.committed_at >= stats.restored.at

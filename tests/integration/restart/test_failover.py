@@ -89,6 +89,19 @@ def test_a_failover_behind_the_runs_own_commit(world, went_back: bool) -> None:
         refuse_if_doubling(world.systems(), B)
 
 
+def test_after_a_lost_stop_its_next_commit_does_not_hide_that_it_went_back(world) -> None:
+    world.running(world.state("savepoint-a", 5, 10), 9, 16)
+    world.commit("b:9", offsets(10, 15))
+    time.sleep(0.01)
+    restored = {"id": 8, "restore_timestamp": int(time.time() * 1000)}
+    world.job.restored = {**(world.job.restored or {}), **restored}
+    world.commit("b:10", offsets(10, 17))
+    with pytest.raises(DoublingNow, match="got its checkpoint 9"):
+        refuse_if_doubling(world.systems(), B)
+    # Nobody has asked for a stop yet: the damage is done, and the checks of the table tell it.
+    assert under_way(world) == ()
+
+
 def test_the_bytes_of_a_state_tell_whose_run_it_was_when_the_cluster_has_forgotten(world) -> None:
     path = from_older(world)
     link = link_of_run(world.systems(), B)

@@ -31,17 +31,28 @@ def match(check: StateMatchesTable, context: CheckContext) -> Match:
     :raises SavepointUnreadable: the state's bytes are absent or out of bounds.
     """
     if check not in context.found:
-        _require_declared(check, context)
-        state = _usable_state(context)
-        gap = measure(context, state, check.first_offset, _started_at(context, state))
+        state, gap = compare(context, check.rows, check.first_offset)
         context.found[check] = Match(state, gap, settle(check, context, state, gap))
     found: Match = context.found[check]
     return found
 
 
-def _require_declared(check: StateMatchesTable, context: CheckContext) -> None:
+def compare(
+    context: CheckContext, rows: Rows = Rows.UNKNOWN, first_offset: int | None = None
+) -> tuple[ProofState, HistoryGap]:
+    """The sums alone, which need no columns: ``context.state``, and its history gap over the table.
+
+    :param rows: what is declared; unknown: as the sink has it.
+    :param first_offset: where every partition began to be read, when there is no baseline; ``None``: not known.
+    :raises Unproven, Broken, SavepointUnreadable: as :func:`match`.
+    """
+    _require_declared(rows, context)
+    state = _usable_state(context)
+    return state, measure(context, state, first_offset, _started_at(context, state))
+
+
+def _require_declared(rows: Rows, context: CheckContext) -> None:
     """Offsets say nothing about rows unless each record becomes one row."""
-    rows = check.rows
     if rows is Rows.UNKNOWN and context.sink:
         rows = Rows(context.sink.rows)
     if rows is Rows.SPLIT:

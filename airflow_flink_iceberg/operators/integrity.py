@@ -16,9 +16,9 @@ from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
+from airflow_flink_iceberg.operators.scriptless import script_if_known
 from airflow_flink_iceberg.operators.start import state_argument, state_value
 from airflow_flink_iceberg.operators.verified import alias_of, emit_verified
-from airflow_flink_iceberg.templating import script_text
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -157,22 +157,12 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
 
         restart = self._restart()
-        engines = ConnectedEngines(self.flink_job, lambda: self._script(context))
+        engines = ConnectedEngines(self.flink_job, lambda: script_if_known(self, context))
         if not any(check.name == "state_matches_table" for check in self._checks()):
             return _Given(restart, RunningState(), None, engines)
         state = read_running_state(systems, restart.running_job.job_id if restart else None)
-        made_of = fingerprint(self.flink_job, self._script(context), state.metadata)
+        made_of = fingerprint(self.flink_job, script_if_known(self, context), state.metadata)
         return _Given(restart, state, made_of, engines)
-
-    def _script(self, context: Context) -> str | None:
-        """The job's script: a check must not fail for want of it, nor of what its template needs."""
-        from jinja2 import TemplateError
-
-        try:
-            return script_text(self.flink_job, self, context)
-        except (InvalidValue, OSError, TypeError, TemplateError) as error:  # a TypeError: there is no loader
-            self.log.info("The job's script is not known here: %s", error)
-            return None
 
     def _keeping(self) -> Keeping | None:
         from airflow_flink_iceberg.integrity.baselines import Acceptance

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_flink_iceberg.model.decision import Cause
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.operators.base import as_task_failure, require_seconds, verdicts
-from airflow_flink_iceberg.operators.scriptless import ScriptlessOperator
+from airflow_flink_iceberg.operators.damaged_before import with_damage_before
+from airflow_flink_iceberg.operators.scriptless import ScriptlessOperator, script_if_known
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,13 +27,17 @@ class FlinkPreflightOperator(ScriptlessOperator):
     Each settings rule says why it matters, which issue taught it, and what was found; the guard decides on the newest
     completed checkpoint, which stands for the savepoint to come. Nothing is touched; a retry or a kill changes nothing.
 
+    ``damaged_before`` tells of rows that were lost or doubled since the newest baseline that is kept in the table, by
+    the history gap of that checkpoint. Without a baseline, or where the gap means nothing, it is ``unknown`` and
+    refuses nothing. It looks before the stop only: what a stop has taken is started again whatever came before.
+
     Fails once, at the end, when a result of severity error fails or could not be answered: then the restart would lose
     or double rows, or would be refused.
 
     :param expected_downtime: The longest time in seconds that the job may be down; snapshots have to outlive it.
     :param catalog_timeout: Seconds after which the job gives up a request to the catalog.
     :param orphan_age: How old, in seconds, a file has to be before your orphan cleaner takes it.
-    :param ignored_rules: Ids of settings rules that do not count here.
+    :param ignored_rules: Ids of settings rules that do not count here; ``damaged_before`` is one of them.
     :param accept_verdicts: Verdicts of the guard in spite of which the restart is wanted; they become warnings.
     :param on_unknown: ``fail`` or ``warn``.
     """
@@ -65,7 +71,10 @@ class FlinkPreflightOperator(ScriptlessOperator):
         with as_task_failure():
             if self.on_unknown not in ("fail", "warn"):
                 raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
-            report = preflight(self.open_systems(context), self._options())
+            options, systems = self._options(), self.open_systems(context)
+            report = preflight(systems, options)
+            if Cause.DAMAGED_BEFORE not in options.ignored_rules:
+                report = with_damage_before(systems, script_if_known(self, context), report)
         self.log.info("Preflight of job %r\n%s", self.flink_job.name, text_report(report))
         self._fail_once(context, report)
         return report.to_dict()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment, FlinkJob, SqlDeployment
 from airflow_flink_iceberg.operators.base import FlinkJobOperator
+from airflow_flink_iceberg.templating import script_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,3 +27,14 @@ def without_script(job: FlinkJob) -> FlinkJob:
     if isinstance(job.deployment, SqlDeployment):
         return replace(job, deployment=ExternalDeployment())
     return job
+
+
+def script_if_known(operator: FlinkJobOperator, context: Context) -> str | None:
+    """The job's script: who only compares it must not fail for want of it, nor of what its template needs."""
+    from jinja2 import TemplateError
+
+    try:
+        return script_text(operator.flink_job, operator, context)
+    except (InvalidValue, OSError, TypeError, TemplateError) as error:  # a TypeError: there is no loader
+        operator.log.info("The job's script is not known here: %s", error)
+        return None

@@ -19,7 +19,7 @@ from airflow_flink_iceberg.flink.settings import (
     all_rules,
     lint,
 )
-from airflow_flink_iceberg.model.decision import Decision, Finding, Verdict
+from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
 from airflow_flink_iceberg.model.errors import InvalidValue, JobNotStoppable, NoFreeSlots, OperationInFlight
 from airflow_flink_iceberg.model.job import ExternalDeployment, SqlDeployment
 from airflow_flink_iceberg.model.result import CheckReport, CheckResult, Outcome, Severity
@@ -41,7 +41,7 @@ class PreflightOptions:
     """What to look at.
 
     :param expected: what no system tells.
-    :param ignored_rules: ids of settings rules that do not count here.
+    :param ignored_rules: ids of settings rules that do not count here, or ``damaged_before``, which the caller judges.
     :param accept: verdicts of the guard in spite of which the restart is wanted; they become warnings.
     """
 
@@ -50,7 +50,7 @@ class PreflightOptions:
     accept: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
-        known = {rule.id for rule in all_rules()}
+        known = {Cause.DAMAGED_BEFORE.value, *(rule.id for rule in all_rules())}
         if unknown := sorted(set(self.ignored_rules) - known):
             raise InvalidValue(
                 f"There is no settings rule {unknown[0]!r} to ignore; known are {', '.join(sorted(known))}."

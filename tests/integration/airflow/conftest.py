@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.integration.fakes.flink import FakeFlink
-from tests.integration.integrity.lake import Lake
+from tests.integration.fakes.flink_job import FakeJob
+from tests.integration.integrity.lake import OPERATOR, Lake, job_id
+from tests.support import proof_worlds
 
 
 @pytest.fixture
@@ -33,3 +35,26 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
 def set_connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any) -> None:
     """Define a connection as an environment variable."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+
+
+class Job:
+    """A running job whose newest checkpoint is on this disk."""
+
+    def __init__(self, flink: FakeFlink, directory: Path) -> None:
+        self.directory, self.flink = directory, flink
+        flink.config["state.checkpoints.dir"] = f"file://{directory}"
+        self.fake: FakeJob = flink.add_job("orders", job_id=job_id("A"))
+
+    def checkpoint(self, number: int, offsets: list[int]) -> None:
+        made = self.directory / job_id("A") / f"chk-{number}"
+        made.mkdir(parents=True)
+        of = proof_worlds.state_bytes(
+            f"A:{number}", offsets, kind="checkpoint", operator=OPERATOR, ids=job_id
+        )
+        (made / "_metadata").write_bytes(of)
+        self.fake.add_checkpoint(path=f"file://{made}")["id"] = number
+
+
+@pytest.fixture
+def job(flink: FakeFlink, tmp_path: Path) -> Job:
+    return Job(flink, tmp_path / "checkpoints")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,9 @@ from airflow_flink_iceberg.model import FlinkJob, SqlDeployment, TableSink
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.operators import IcebergIntegrityCheckOperator
 from airflow_flink_iceberg.restart.ledger import read_ledger
+from tests.integration.airflow.conftest import Job
 from tests.integration.fakes.flink import FakeFlink
-from tests.integration.fakes.flink_job import FakeJob
-from tests.integration.integrity.lake import OPERATOR, Lake, job_id
-from tests.support import proof_worlds
+from tests.integration.integrity.lake import Lake
 from tests.support.airflow_side import context
 
 SINK = TableSink("shop.orders", rows="one_to_one", offsets="dense")
@@ -33,29 +31,6 @@ def verify(script: str = SCRIPT, **arguments: Any) -> dict[str, Any]:
     task = IcebergIntegrityCheckOperator(task_id="verify", job=job, checks=CHECKS, **arguments)
     found: dict[str, Any] = task.execute(context())["results"][0]
     return found
-
-
-class Job:
-    """A running job whose newest checkpoint is on this disk."""
-
-    def __init__(self, flink: FakeFlink, directory: Path) -> None:
-        self.directory = directory
-        flink.config["state.checkpoints.dir"] = f"file://{directory}"
-        self.fake: FakeJob = flink.add_job("orders", job_id=job_id("A"))
-
-    def checkpoint(self, number: int, offsets: list[int]) -> None:
-        made = self.directory / job_id("A") / f"chk-{number}"
-        made.mkdir(parents=True)
-        of = proof_worlds.state_bytes(
-            f"A:{number}", offsets, kind="checkpoint", operator=OPERATOR, ids=job_id
-        )
-        (made / "_metadata").write_bytes(of)
-        self.fake.add_checkpoint(path=f"file://{made}")["id"] = number
-
-
-@pytest.fixture
-def job(flink: FakeFlink, tmp_path: Path) -> Job:
-    return Job(flink, tmp_path / "checkpoints")
 
 
 def kept(lake: Lake) -> dict[str, Baseline]:

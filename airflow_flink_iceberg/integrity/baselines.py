@@ -76,6 +76,12 @@ def accept_baseline(check: StateMatchesTable, context: CheckContext, acceptance:
             f"{acceptance.rows:+,} was accepted",
             found.gap.rows,
         )
+    settled = found.settled
+    if not acceptance.rows and (settled.doubled or settled.missing or settled.contradicts):
+        raise Unproven(
+            f"a gap of 0 was accepted, and at checkpoint {found.state.checkpoint_id} a loss and a doubling cancel in it",
+            found.gap.rows,
+        )
     return replace(
         _made(context, found),
         basis=Basis.ACCEPTED,

@@ -47,8 +47,9 @@ def emit_verified(
 
 
 def _is_answered(report: CheckReport) -> bool:
-    """A failure or an unknown below severity error lets the task succeed, and is no proof all the same."""
-    return report.outcome in (Outcome.PASS, Outcome.WARN) and all(each.success for each in report.results)
+    """An unknown below severity error counts as a warning to the task, and is no answer all the same."""
+    is_known = all(each.outcome is not Outcome.UNKNOWN for each in report.results)
+    return is_known and report.outcome in (Outcome.PASS, Outcome.WARN)
 
 
 def _extra(restart: Restart, reports: Sequence[CheckReport]) -> dict[str, Any]:

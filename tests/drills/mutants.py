@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant("iceberg/baseline_properties.py", "or not isinstance(number, int)", "", _KEPT),
     Mutant("integrity/since_rows.py", "max(below - staged, 0)", "0", _SINCE),
     Mutant("integrity/since_rows.py", "missing += max(part.first - start, 0)", "missing += 0", _SINCE),
-    Mutant("integrity/since_rows.py", "if manifest.added_snapshot_id in new:", "if True:", _SINCE),
+    Mutant("integrity/since_rows.py", "if manifest.added_snapshot_id in since:", "if True:", _SINCE),
     Mutant("integrity/since_rows.py", "if entry.snapshot_id in new:", "if True:", _SINCE),
     Mutant("integrity/suite.py", "except Exception as error:", "except KeyError as error:", _SUITE),
     Mutant(

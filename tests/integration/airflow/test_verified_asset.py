@@ -163,17 +163,19 @@ def test_what_is_no_asset_is_refused_when_the_dag_is_read(asset: Any) -> None:
         IcebergIntegrityCheckOperator(task_id="verify", job=JOB, verified_asset=asset)
 
 
-@pytest.mark.parametrize("severity", ["warn", "info"])
-def test_a_failure_that_only_warns_leaves_none_although_the_task_succeeds(
-    airflow_db: Path, restart: Restart, lake: Lake, severity: str
+@pytest.mark.parametrize(
+    ("severity", "column", "count"), [("warn", "nowhere", 0), ("info", "nowhere", 0), ("warn", "kpart", 1)]
+)
+def test_an_answer_that_is_missing_below_error_leaves_none_and_a_warning_leaves_one(
+    airflow_db: Path, restart: Restart, lake: Lake, severity: str, column: str, count: int
 ) -> None:
     lake.commit("B:6", lake.rows(3, start=0))
     dag_id = f"verified_{next(_NUMBERS)}"
     body = f"""
 IcebergIntegrityCheckOperator(
     task_id="verify", job=JOBS[0], since={json.dumps(restart.to_dict())!r}, verified_asset="iceberg://shop/orders",
-    checks=[kafka_offsets("kpart", "koff", severity="{severity}")],
+    checks=[kafka_offsets("{column}", "koff", severity="{severity}")],
 )
 """
     task = run_dag(airflow_db / "dags", dag_id, body, JOB)["verify"]
-    assert (task["state"], task["returned"]["outcome"], events_of(dag_id)) == ("success", "warn", [])
+    assert (task["state"], task["returned"]["outcome"], len(events_of(dag_id))) == ("success", "warn", count)

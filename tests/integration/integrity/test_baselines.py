@@ -16,7 +16,7 @@ from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.integrity.baselines import Acceptance, accept_baseline, advance_baseline
 from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.kept_baselines import keep_baseline
+from airflow_flink_iceberg.integrity.kept_baselines import Keeping, keep_baseline, keep_proof
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, SinkPosition, TableSink
@@ -177,6 +177,18 @@ def test_the_same_state_keeps_its_tag(partitioned: Lake) -> None:
     location = partitioned.access.metadata_location()
     assert keep_baseline(partitioned.access, made, "orders") == tag
     assert partitioned.access.metadata_location() == location
+
+
+def test_a_gap_of_0_in_which_a_loss_and_a_doubling_cancel_is_not_accepted(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    partitioned.commit("B:5", partitioned.offsets((0, 50, 60), (0, 70, 100)))
+    world = partitioned.context(state=state("B:5", [100]), lineage=[link("B", "A:2")])
+    rows = dataclasses.replace(CHECK, settle="rows")
+    report = run_checks([rows], world)
+    report, kept = keep_proof(report, [rows], world, Keeping("orders", Acceptance(0, "the first run")))
+    (found,) = report.results
+    assert (found.outcome, found.evidence["gap"], kept) == (Outcome.FAIL, 0, [])
+    assert "a loss and a doubling cancel" in found.evidence["baseline_not_kept"]
 
 
 def test_what_a_person_accepted_stays_named_and_can_be_kept(partitioned: Lake) -> None:

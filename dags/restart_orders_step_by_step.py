@@ -60,4 +60,6 @@ with DAG(
         before_start=maintenance,
         checks=[*default_checks(), kafka_offsets("kafka_partition", "kafka_offset")],
         report_path=f"{PLAYGROUND}/reports/restart_orders_step_by_step",
+        # A DAG with schedule=[Asset("iceberg://shop/orders")] runs after verified restarts only.
+        verified_asset="iceberg://shop/orders",
     )

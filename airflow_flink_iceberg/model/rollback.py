@@ -113,8 +113,8 @@ class Rollback(Value):
 
     @property
     def all_refusals(self) -> tuple[str, ...]:
-        """Every reason, those of the whole first."""
-        return self.refusals + tuple(sentence for table in self.tables for sentence in table.refusals)
+        """Every reason, those of the tables first: that the start would be refused is often their consequence."""
+        return tuple(sentence for table in self.tables for sentence in table.refusals) + self.refusals
 
     @property
     def is_allowed(self) -> bool:

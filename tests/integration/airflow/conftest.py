@@ -41,18 +41,34 @@ class Job:
     """A running job whose newest checkpoint is on this disk."""
 
     def __init__(self, flink: FakeFlink, directory: Path) -> None:
-        self.directory, self.flink = directory, flink
+        self.directory, self.flink, self.run = directory, flink, "A"
         flink.config["state.checkpoints.dir"] = f"file://{directory}"
         self.fake: FakeJob = flink.add_job("orders", job_id=job_id("A"))
 
     def checkpoint(self, number: int, offsets: list[int]) -> None:
-        made = self.directory / job_id("A") / f"chk-{number}"
+        made = self._directory(number)
         made.mkdir(parents=True)
         of = proof_worlds.state_bytes(
-            f"A:{number}", offsets, kind="checkpoint", operator=OPERATOR, ids=job_id
+            f"{self.run}:{number}", offsets, kind="checkpoint", operator=OPERATOR, ids=job_id
         )
         (made / "_metadata").write_bytes(of)
         self.fake.add_checkpoint(path=f"file://{made}")["id"] = number
+
+    def restart_by_hand(self, run: str, number: int) -> None:
+        """Somebody cancels it and starts another run from its checkpoint ``number``: only Flink knows."""
+        path = f"file://{self._directory(number)}"
+        self.fake.state, self.run = "CANCELED", run
+        self.fake = self.flink.add_job("orders", job_id=job_id(run))
+        self.fake.restored = {
+            "id": number,
+            "external_path": path,
+            "is_savepoint": False,
+            "restore_timestamp": 1,
+        }
+        self.fake.restored_count = 1
+
+    def _directory(self, number: int) -> Path:
+        return self.directory / job_id(self.run) / f"chk-{number}"
 
 
 @pytest.fixture

@@ -164,6 +164,17 @@ def test_a_state_that_cannot_be_read_and_an_unknown_writer_decide_nothing(lake: 
     assert_decides_nothing(result(), "other Flink jobs")
 
 
+def test_a_run_that_somebody_started_by_hand_is_of_this_job_by_what_flink_says(lake: Lake, job: Job) -> None:
+    """No record in the table links the two runs, and a strange writer would make the gap unknown."""
+    proven(lake, job)
+    lake.commit("A:4", lake.offsets((0, 60, 90)))
+    job.restart_by_hand("B", 2)
+    lake.commit("B:5", lake.offsets((0, 60, 95)))
+    job.checkpoint(5, [95])
+    found = result()
+    assert (found.outcome, found.evidence["gap"]) == (Outcome.FAIL, 30), found.description
+
+
 def test_many_tables_of_which_nothing_is_known_are_one_line(lake: Lake, job: Job) -> None:
     proven(lake, job)
     lake.commit("A:4", lake.offsets((0, 50, 90)))

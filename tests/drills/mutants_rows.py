@@ -12,6 +12,7 @@ _BAD = ("tests/integration/integrity/test_bad_rows.py",)
 _PLAN = ("tests/unit/integrity/test_plan.py",)
 _DIALECTS = ("tests/unit/integrity/test_dialects.py",)
 _GATEWAY = ("tests/integration/flink/test_query.py",)
+_COVER = ("tests/unit/integrity/test_coverage.py",)
 _CLI = ("tests/integration/cli/test_verify_engine.py",)
 
 ROW_MUTANTS = (
@@ -44,6 +45,8 @@ ROW_MUTANTS = (
     Mutant("integrity/runners/sql.py", "replace(TABLE, engine.source(pinned, ()))", "replace(TABLE, 'orders')", _SQL),
     Mutant("integrity/runners/sql.py", "    if is_value and _number(value) is not None:", "    if False:", _SQL),
     Mutant("flink/script.py", "if writing := sorted(_WRITES.intersection(words)):", "if writing := []:", _SQL),
+    Mutant("integrity/engines/segments.py", ">= _OFFSETS - 1 or", ">= _OFFSETS or", _COVER),
+    Mutant("integrity/engines/segments.py", "- part >= _PARTITIONS", "- part > _PARTITIONS", _COVER),
     Mutant("integrity/engines/arrow.py", "if snapshot is None:\n        raise", "if False:\n        raise", _BAD),
     Mutant("flink/gateway.py", "not until_end and (job_id is not None", "(job_id is not None", _GATEWAY),
     Mutant("flink/gateway.py", "            self._close_operation(operation)\n", "            pass\n", _GATEWAY),

@@ -84,6 +84,21 @@ def test_more_ranges_than_allowed_stop_with_a_reason() -> None:
         coverage.summary()
 
 
+@pytest.mark.parametrize("width", [3, 2**24 - 2, 2**24 - 1, 2**24, 2**33])
+@pytest.mark.parametrize("parts", [2, 256, 257, 70_000])
+def test_alternating_rows_are_exact_however_far_apart(width: int, parts: int) -> None:
+    # The last offset of one partition and the first of the next are neighbours in no way of holding them.
+    base = 2**62 - 2**34
+    rows = [(part, base + offset) for offset in (0, width, 1, width) for part in (5, parts + 4)]
+    summary = cover(rows).summary(first_offset=None)
+    assert [(gap.partition, gap.first, gap.last) for gap in summary.gaps] == [
+        (part, base + 2, base + width - 1) for part in (5, parts + 4)
+    ]
+    assert summary.duplicates == tuple(
+        OffsetRange(part, base + width, base + width, 2) for part in (5, parts + 4)
+    )
+
+
 @pytest.mark.parametrize("shape", ["in order", "alternating", "shuffled"])
 @pytest.mark.parametrize("seed", range(8))
 def test_exact_against_brute_force(shape: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

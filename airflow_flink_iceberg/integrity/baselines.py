@@ -79,7 +79,7 @@ def accept_baseline(check: StateMatchesTable, context: CheckContext, acceptance:
     settled = found.settled
     if not acceptance.rows and (settled.doubled or settled.missing or settled.contradicts):
         raise Unproven(
-            f"a gap of 0 was accepted, and at checkpoint {found.state.checkpoint_id} a loss and a doubling cancel in it",
+            f"a gap of 0 was accepted, in which a loss and a doubling cancel (checkpoint {found.state.checkpoint_id})",
             found.gap.rows,
         )
     return replace(

@@ -110,7 +110,8 @@ def _look(admin: Any, topics: list[str]) -> TopicFacts:
         admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST)) if partitions else {}
     )
     return TopicFacts(
-        {topic["name"]: str(topic["topic_id"]) for topic in described},
+        # Brokers before 2.8 give topics no id.
+        {topic["name"]: str(topic["topic_id"]) for topic in described if topic["topic_id"]},
         {f"{where.topic}/{where.partition}": each.offset for where, each in starts.items()},
         {f"{where.topic}/{where.partition}": each.offset for where, each in ends.items()},
         frozenset(topics) - {topic["name"] for topic in described},

@@ -106,7 +106,9 @@ def _topic(topic: str, state: State, source: SourceFacts, now: TopicFacts) -> It
             next_step=_RESTORE_OLD,
         )
         return
-    before, id_now = source.recorded_ids.get(topic), now.ids.get(topic)
+    id_now = now.ids.get(topic)
+    # Without an id of now nothing says that it has changed.
+    before = source.recorded_ids.get(topic) if id_now else None
     offsets = {
         where: offset
         for where, offset in (state.offsets or {}).items()

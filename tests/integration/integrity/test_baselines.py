@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg.checks import state_matches_table
+from airflow_flink_iceberg.checks import Settle, state_matches_table
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata
 from airflow_flink_iceberg.iceberg.baseline_properties import MAX_BYTES, PROPERTY_PREFIX
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
@@ -183,7 +183,7 @@ def test_a_gap_of_0_in_which_a_loss_and_a_doubling_cancel_is_not_accepted(partit
     partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
     partitioned.commit("B:5", partitioned.offsets((0, 50, 60), (0, 70, 100)))
     world = partitioned.context(state=state("B:5", [100]), lineage=[link("B", "A:2")])
-    rows = dataclasses.replace(CHECK, settle="rows")
+    rows = dataclasses.replace(CHECK, settle=Settle.ROWS)
     report = run_checks([rows], world)
     report, kept = keep_proof(report, [rows], world, Keeping("orders", Acceptance(0, "the first run")))
     (found,) = report.results

@@ -184,7 +184,12 @@ def test_equality_deletes_are_held_up_to_the_limit_and_no_further(
         delete_by_equality(lake.table, lake.directory, {"order_id": list(range(100_000))})
     opened: list[Any] = []
     values = live._values
-    monkeypatch.setattr(live, "_values", lambda *given: opened.append(given) or values(*given))
+
+    def counted(*given: Any) -> Any:
+        opened.append(given)
+        return values(*given)
+
+    monkeypatch.setattr(live, "_values", counted)
     found = check(lake, memory_mb=1)
     assert found.outcome is Outcome.UNKNOWN
     assert "above the 1,000,000 allowed" in (found.description or "")

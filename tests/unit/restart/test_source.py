@@ -59,6 +59,11 @@ def test_another_id_is_another_topic_however_long_it_is() -> None:
     assert says(reads({"orders/0": 60}), recorded) == "WOULD_LOSE source_replaced"
     same = SourceFacts(topics, of=OF, recorded_ids={TOPIC: "id-2"})
     assert says(reads({"orders/0": 60}), same) == "SAFE"
+    # A broker before 2.8, or a client that does not tell it: no id is no other one.
+    untold = SourceFacts(
+        TopicFacts({}, topics.log_starts, topics.log_ends), of=OF, recorded_ids={TOPIC: "id-1"}
+    )
+    assert says(reads({"orders/0": 60}), untold) == "SAFE"
 
 
 def test_a_partition_or_topic_that_is_gone() -> None:

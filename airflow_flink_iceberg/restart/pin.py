@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from airflow_flink_iceberg.iceberg.baseline_properties import baseline_property, orphans
+from airflow_flink_iceberg.iceberg.baseline_properties import (
+    baseline_property,
+    baselines_in_properties,
+    orphans,
+)
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from airflow_flink_iceberg.iceberg.run_links import PROPERTY_PREFIX, link_property, links_in_properties
-from airflow_flink_iceberg.model.baseline import Baseline
+from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import CatalogUnreachable, IcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
@@ -85,7 +89,7 @@ def pin_positions(
         sink = _sink_of(position, sinks)
         changes = _tags(sink, tag, position.snapshot_id, max_age_days)
         name = _name_on(sink, tag)
-        released = _outlived(sink, name, links) if is_proven and changes else []
+        released = _outlived(sink, changes[0], links) if is_proven and changes else []
         changes += [RefChange(each, None) for each in released]
         records = _baseline_properties(sink, name, savepoint, position, released)
         properties = {**records, **_link_properties(sink, links)}
@@ -131,20 +135,27 @@ def _name_on(sink: SinkFacts, tag: str) -> str:
     return tag if sink.sink.branch == MAIN else f"{tag}.{sink.sink.branch}"
 
 
-def _outlived(sink: SinkFacts, name: str, links: Iterable[RunLink]) -> list[str]:
+def _outlived(sink: SinkFacts, pin: RefChange, links: Iterable[RunLink]) -> list[str]:
     """This job's older pins of this branch that may go: by owner in the name, and by run in the lineage.
 
-    The name alone is not enough, because another job of a similar name may write the same table.
+    The name alone is not enough, because another job of a similar name may write the same table. A pin that somebody
+    asked to last longer stays until its own end, and so does one without a restore point's record (a head before a
+    stop) or whose record was proven or accepted since.
     """
-    ours = _POINT.fullmatch(name)
+    ours = _POINT.fullmatch(pin.name)
     if ours is None:
         return []
     lineage = (*links, *links_in_properties(sink.metadata.properties))
     runs = {run[:8] for link in lineage for run in (link.job_id, link.parent_job_id)} | {ours["job"]}
+    longest = (pin.max_ref_age_ms or 0) + _DAY_MS
     found = [
         match
-        for each, ref in sink.metadata.refs.items()
-        if ref.type == "tag" and (match := _POINT.fullmatch(each))
+        for each, record in baselines_in_properties(sink.metadata.properties).items()
+        if isinstance(record, Baseline)
+        and record.basis is Basis.GIVEN
+        and (ref := sink.metadata.refs.get(each)) is not None
+        and (ref.max_ref_age_ms or math.inf) <= longest
+        and (match := _POINT.fullmatch(each))
     ]
     older = [
         (match["at"], match[0])

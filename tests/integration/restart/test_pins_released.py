@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,13 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from airflow_flink_iceberg.iceberg.baseline_properties import PROPERTY_PREFIX
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.model import RunLink, SinkPosition, TableSink
 from airflow_flink_iceberg.model.errors import CatalogUnreachable
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.facts import gather_sinks
-from airflow_flink_iceberg.restart.pin import KEPT_POINTS, pin_positions
+from airflow_flink_iceberg.restart.pin import KEPT_POINTS, pin_heads, pin_positions
 from airflow_flink_iceberg.restart.restart import restart
 from airflow_flink_iceberg.restart.restore_points import RestorePointOptions, create_restore_point
 from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
@@ -49,7 +51,7 @@ def name(day: int, run: str = OLD_JOB, owner: str = "orders") -> str:
     return f"restore-point.{owner}.202601{day:02}T000000Z.{run[:8]}"
 
 
-def pin(lake: Lake, systems: Systems, tag: str, *, proven: bool = True) -> None:
+def pin(lake: Lake, systems: Systems, tag: str, *, proven: bool = True, days: float = 7.0) -> None:
     head = lake.access().metadata().head()
     place = SinkPosition(
         "shop.orders", "main", "u", OPERATOR, head, head, 0, {"t/0": 3}, can_roll_back=proven
@@ -57,7 +59,8 @@ def pin(lake: Lake, systems: Systems, tag: str, *, proven: bool = True) -> None:
     systems._opened.clear()
     state = Savepoint("file:/sp/1", 2, OLD_JOB, commit=CommitState.DONE)
     links = [RunLink(NEXT, OLD_JOB, 3, "rest")]
-    pin_positions(systems, gather_sinks(systems, OLD_JOB), [place], tag, links, savepoint=state)
+    sinks = gather_sinks(systems, OLD_JOB)
+    pin_positions(systems, sinks, [place], tag, links, savepoint=state, max_age_days=days)
 
 
 def test_older_pins_of_this_job_go_once_newer_points_are_proven(lake: Lake, systems: Systems) -> None:
@@ -88,6 +91,33 @@ def test_what_is_not_this_jobs_or_not_proven_releases_nothing(lake: Lake, system
     pin(lake, systems, name(21))
     assert others <= tags(lake)
     assert name(4) not in tags(lake)
+
+
+def test_a_pin_that_was_asked_to_last_and_a_head_before_a_stop_stay(lake: Lake, systems: Systems) -> None:
+    pin(lake, systems, name(1), days=30.0)
+    for day in (2, 3, 4):
+        systems._opened.clear()
+        pin_heads(systems, gather_sinks(systems, OLD_JOB), name(day))
+    for day in (5, 6):
+        pin(lake, systems, name(day))
+    for day in range(7, 7 + KEPT_POINTS):
+        pin(lake, systems, name(day))
+    kept = {name(day) for day in range(7, 7 + KEPT_POINTS)}
+    assert tags(lake) == kept | {name(day) for day in (1, 2, 3, 4)}
+
+
+def test_a_point_that_was_proven_since_is_not_released(lake: Lake, systems: Systems) -> None:
+    pin(lake, systems, name(1))
+    key = f"{PROPERTY_PREFIX}{name(1)}"
+
+    def proven(document: dict[str, Any]) -> None:
+        record = {**json.loads(document["properties"][key]), "basis": "proven"}
+        document["properties"][key] = json.dumps(record)
+
+    lake.edit(proven)
+    for day in range(2, 3 + KEPT_POINTS):
+        pin(lake, systems, name(day))
+    assert tags(lake) == {name(1)} | {name(day) for day in range(3, 3 + KEPT_POINTS)}
 
 
 def test_every_table_of_the_job_is_pinned_and_rolled_back_to_only_together(

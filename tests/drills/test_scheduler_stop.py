@@ -1,7 +1,7 @@
 """A slow stop that waits in the triggerer, under a real scheduler: its processes are lost, the task is cleared.
 
 The stop is slow because the TaskManager is frozen by SIGSTOP, as by a long pause of its machine. Airflow and the stack
-are those of ``tests/e2e/test_scheduler.py``.
+are those of ``tests/drills/test_scheduler.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the source can still read on from a state: asked of Kafka before a stop, or before a start of a stopped job.
 
 Never inside the downtime of a restart in one task: seconds before its stop the old job read these topics. Without the
-extra ``kafka``, or without an address, nothing is known and nothing is decided: ``source_available: unknown`` is said, and no more.
+extra ``kafka``, or without an address, nothing is known and nothing is decided: ``source_available: unknown`` is said.
 """
 
 from __future__ import annotations

@@ -68,10 +68,18 @@ def test_damage_since_then_is_counted(
 
 def test_what_was_staged_at_the_baseline_belongs_below_it(whole: Lake) -> None:
     whole.commit("A:3", whole.offsets((0, 60, 90)))
-    staged = {**OFFSETS, "orders/0": 70}
+    staged = {"orders/0": 70}
     assert check(whole, staged, pending=10).outcome is Outcome.PASS
     assert check(whole, staged, pending=4).evidence["doubled"] == 6
     assert check(whole, staged, pending=12).evidence["missing"] == 2
+
+
+def test_what_was_staged_over_several_partitions_is_judged_by_all_rows(lake: Lake) -> None:
+    """One number of staged rows: a loss in one partition would make up for a doubling in another."""
+    lake.commit("A:2", lake.offsets((0, 0, 50), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90), (1, 30, 45)))
+    found = check(lake, pending=10)
+    assert (found.outcome, found.evidence["missing"], found.evidence["doubled"]) == (Outcome.FAIL, 10, 10)
 
 
 def test_the_topics_ends_have_to_be_reached_also_where_nothing_is_new(whole: Lake) -> None:

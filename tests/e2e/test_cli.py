@@ -114,7 +114,9 @@ def test_a_restart_killed_and_run_again_then_the_guard_and_the_ledger(stack: Sta
 def _killed_once(cli: Cli) -> Restart:
     """Kill the command once the INSERT was carried out and before it knows, and run the same command again."""
     processes: list[subprocess.Popen[str]] = []
-    with proxy(cli.rig.stack.gateway_url, kill_at(processes, r"/statements$", b"INSERT")) as gateway:
+    with proxy(
+        cli.rig.stack.gateway_url, kill_at(processes, r"/statements$", b"$internal.pipeline.job-id")
+    ) as gateway:
         processes.append(cli.restart(FLINK_ICEBERG_GATEWAY=gateway.url))
         assert processes[0].wait(60) == -signal.SIGKILL
         processes[0].communicate(timeout=10)

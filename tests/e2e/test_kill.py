@@ -31,7 +31,8 @@ STOP_SENT = _is("POST", r"/stop$")
 STOP_POLLED = _is("GET", r"/status$")
 RESULT_READ = _is("GET", r"/savepoints/")
 JAR_RUN = _is("POST", r"/jars/.*/run")
-INSERT_SENT = _is("POST", r"/statements$", b"INSERT")
+# Not the EXPLAIN of the same INSERT, which comes before the stop: only the launch carries the id of the new job.
+INSERT_SENT = _is("POST", r"/statements$", b"$internal.pipeline.job-id")
 
 CASES = {
     "jar v2, stop sent": ("jar", "v2", STOP_SENT),

@@ -75,6 +75,24 @@ def value_argument(name: str, given: Any, *kinds: type[_Value]) -> _Value:
     return next(fitting, kinds[-1]).from_dict(given)
 
 
+def given_names(**arguments: Any) -> frozenset[str]:
+    """Which optional arguments the DAG's author has given, asked before anything is rendered."""
+    return frozenset(name for name, given in arguments.items() if given is not None)
+
+
+def require_rendered(task: Any, given: frozenset[str]) -> None:
+    """Refuse arguments that were given and are None now: an upstream task has returned nothing.
+
+    :raises InvalidValue: names the argument; taken as "not given" it would ask for less than was meant.
+    """
+    for name in sorted(given):
+        if getattr(task, name) is None:
+            raise InvalidValue(
+                f"{name} was given and is None after rendering: the task that it comes from has returned nothing. "
+                f"Look at that task, or leave {name} out."
+            )
+
+
 def script_text(job: FlinkJob, task: Any, context: Context) -> str | None:
     """The text of a SQL job's script file, from the DAG's template search path and rendered like any template."""
     deployment = job.deployment

@@ -13,12 +13,13 @@ from airflow_flink_iceberg.links import JOB_LINKS, REPORT_LINK, push_job_link
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment
 from airflow_flink_iceberg.model.restart import Restart
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, require_flag
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
 from airflow_flink_iceberg.operators.scriptless import script_if_known
 from airflow_flink_iceberg.operators.start import state_argument, state_value
 from airflow_flink_iceberg.operators.verified import alias_of, emit_verified
+from airflow_flink_iceberg.templating import given_names, require_rendered
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -67,8 +68,9 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. A report that
         cannot be written is a warning: what was found counts more.
     :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
-    :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart and every check answered
-        without a failure; see :func:`~airflow_flink_iceberg.operators.verified.emit_verified` for its ``extra``.
+    :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart, every check
+        answered, and none of severity error failed; its ``extra`` is that of
+        :func:`~airflow_flink_iceberg.operators.verified.emit_verified`.
 
     Where OpenLineage's provider is installed, its event has the results as the tables' data-quality assertions.
     ``check_results`` holds the results for listeners, as common.sql's check operators do, also when the task fails.
@@ -96,6 +98,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             kwargs["outlets"] = [*(kwargs.get("outlets") or ()), alias_of(verified_asset)]
         super().__init__(**kwargs)
         self.since = since
+        self._names_given = given_names(since=since)
         self.checks = checks
         self.keep_baseline = keep_baseline
         self.accept_rows = accept_rows
@@ -113,6 +116,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.integrity.report.text import text_report
 
         with as_task_failure():
+            require_rendered(self, self._names_given)
             if self.on_unknown not in ("fail", "warn"):
                 raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
             check_report_arguments(self.report_path, self.report_url)
@@ -169,7 +173,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.integrity.kept_baselines import Keeping
 
         if self.accept_rows is None:
-            return Keeping(self.flink_job.name) if self.keep_baseline else None
+            return Keeping(self.flink_job.name) if require_flag("keep_baseline", self.keep_baseline) else None
         if len(self.flink_job.sinks) != 1:
             raise InvalidValue("accept_rows is of one table: give a job with that sink alone.")
         return Keeping(self.flink_job.name, Acceptance(self.accept_rows, self.reason or ""))

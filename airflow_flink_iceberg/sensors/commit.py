@@ -13,6 +13,7 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment, FlinkJob
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
 from airflow_flink_iceberg.sensors.base import FlinkSensor
+from airflow_flink_iceberg.templating import given_names, require_rendered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,6 +40,7 @@ class IcebergCommitSensor(FlinkSensor):
         super().__init__(**kwargs)
         self.checkpoint_id = checkpoint_id
         self.since = since
+        self._names_given = given_names(checkpoint_id=checkpoint_id, since=since)
 
     def sense(self, context: Context, job: FlinkJob) -> dict[str, Any]:
         """Choose the checkpoint once, and wait for it."""
@@ -46,6 +48,7 @@ class IcebergCommitSensor(FlinkSensor):
         from airflow_flink_iceberg.hooks.systems import open_systems
         from airflow_flink_iceberg.restart.commit_wait import Target, look
 
+        require_rendered(self, self._names_given)
         watched = _watched(job)
         systems = open_systems(watched, None)
         record = self.recorded(context) or self.record(context, target=asdict(self._target(systems)))

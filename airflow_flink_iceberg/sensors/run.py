@@ -12,6 +12,7 @@ from airflow_flink_iceberg.links import push_job_link
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.sensors.base import FlinkSensor
+from airflow_flink_iceberg.templating import given_names, require_rendered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,6 +34,7 @@ class FlinkRunSensor(FlinkSensor):
     def __init__(self, *, after: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.after = after
+        self._names_given = given_names(after=after)
 
     @abstractmethod
     def check_arguments(self) -> None:
@@ -58,6 +60,7 @@ class FlinkRunSensor(FlinkSensor):
         from airflow_flink_iceberg.hooks.flink import FlinkHook
         from airflow_flink_iceberg.restart.run_wait import Phase
 
+        require_rendered(self, self._names_given)
         self.check_arguments()
         hook = FlinkHook(job.flink_conn_id)
         found = self._wait(context, hook.get_conn(), job)

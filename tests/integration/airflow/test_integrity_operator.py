@@ -78,6 +78,14 @@ def test_what_is_no_beginning_is_refused(flink: FakeFlink, lake: Lake, since: An
         check(since=since).execute(context())
 
 
+def test_a_text_is_no_flag(flink: FakeFlink, lake: Lake) -> None:
+    lake.commit("A:1")
+    before = lake.access.metadata_location()
+    with pytest.raises(AirflowFailException, match="keep_baseline"):
+        check(keep_baseline="False").execute(context())
+    assert lake.access.metadata_location() == before
+
+
 def test_a_declared_writer_may_be_named(flink: FakeFlink, lake: Lake) -> None:
     """By its name, because a restarted job has another id; undeclared, the same commits are somebody unknown's."""
     lake.commits("A:1 A:2 F:7")

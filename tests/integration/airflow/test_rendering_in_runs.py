@@ -71,3 +71,39 @@ def test_what_comes_from_an_xcom_is_no_template(found: dict[str, Any], task: str
     """It is somebody else's text: rendering it would run their templates in our task."""
     shown = found[task]["returned"]
     assert shown["script"] == shown["job"]["deployment"]["script"] == "SELECT '{{ ti.task_id }}' -- {% raw"
+
+
+NOTHING = """
+from airflow.sdk.exceptions import AirflowFailException
+
+class Says:
+    def execute(self, context):
+        try:
+            super().execute(context)
+        except AirflowFailException as error:
+            return {"said": str(error)}
+        return {"said": "nothing"}
+
+class Verify(Says, IcebergIntegrityCheckOperator): ...
+class Landed(Says, IcebergCommitSensor): ...
+class Runs(Says, FlinkJobSensor): ...
+
+@task
+def nothing(): ...
+
+Verify(task_id="since", job=JOBS[0], since=nothing())
+Landed(task_id="landed", job=JOBS[0], since=nothing())
+Landed(task_id="checkpoint_id", job=JOBS[0], checkpoint_id=nothing())
+Runs(task_id="after", job=JOBS[0], after=nothing())
+"""
+
+
+def test_an_argument_whose_task_returned_nothing_is_not_taken_for_one_that_was_left_out(
+    airflow_db: Path,
+) -> None:
+    """The whole history would be judged instead of the restart, and the newest checkpoint waited for."""
+    job = FlinkJob("fixed", sinks=[TableSink("a.b")])
+    found = run_dag(airflow_db / "dags", "nothing", NOTHING, job)
+    names = {"since": "since", "landed": "since", "checkpoint_id": "checkpoint_id", "after": "after"}
+    for task, name in names.items():
+        assert found[task]["returned"]["said"].startswith(f"{name} was given and is None after rendering")

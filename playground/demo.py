@@ -26,7 +26,6 @@ from airflow_flink_iceberg.model import (
     FlinkJob,
     Outcome,
     Restart,
-    Savepoint,
     SqlDeployment,
     TableSink,
 )
@@ -89,10 +88,10 @@ def _demo(stack: Stack) -> int:
         _wait_for_rows(stack, 3 * int(RATE))
         restart, report_path = _restart_by_dag(stack)
         refusal = _refuse_older(stack, script, restart)
-        final = _finish(stack, script, producer)
+        produced = _finish(stack, script, producer)
     finally:
         producer.stop()
-    return _close(stack, restart, report_path, refusal, final)
+    return _close(stack, restart, report_path, refusal, produced)
 
 
 def _restart_by_dag(stack: Stack) -> tuple[Restart, str]:
@@ -133,17 +132,15 @@ def _refuse_older(stack: Stack, script: str, restart: Restart) -> Refusal:
     return refusal
 
 
-def _finish(stack: Stack, script: str, producer: OrdersProducer) -> tuple[Produced, Savepoint]:
+def _finish(stack: Stack, script: str, producer: OrdersProducer) -> Produced:
     """Stop the producer, let the job catch up, and stop the job: from here on the counts are final."""
     produced = producer.stop()
     _wait_for_rows(stack, produced.total)
-    return produced, stop(_systems(stack, script), _steps(stack, "stop-last"), StopOptions())
+    stop(_systems(stack, script), _steps(stack, "stop-last"), StopOptions())
+    return produced
 
 
-def _close(
-    stack: Stack, restart: Restart, report_path: str, refusal: Refusal, final: tuple[Produced, Savepoint]
-) -> int:
-    produced, _ = final
+def _close(stack: Stack, restart: Restart, report_path: str, refusal: Refusal, produced: Produced) -> int:
     report = _final_report(stack, produced)
     print(f"\n{text_report(report)}")
     rows, distinct = _counts(stack)

@@ -33,7 +33,7 @@ def staged_checkpoints(access: TableAccess, job_id: str) -> list[int]:
         or f"{metadata.location.rstrip('/')}/metadata"
     )
     found = []
-    for name in _names(access, location):
+    for name in directory_names(access.io(), location):
         match = STAGED_NAME.fullmatch(name)
         if match and match["job"] == job_id:
             found.append(int(match["checkpoint"]))
@@ -55,11 +55,15 @@ def names_below(io: FileIO, directory: str) -> list[str]:
     return sorted(info.base_name for info in found)
 
 
-def _names(access: TableAccess, location: str) -> list[str]:
+def directory_names(io: FileIO, location: str) -> list[str]:
+    """The names directly below a directory, in no order.
+
+    :raises SavepointUnreadable: this file access cannot list, or there are too many.
+    :raises OSError: the storage failed.
+    """
     from pyarrow.fs import FileSelector
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
-    io = access.io()
     if not isinstance(io, PyArrowFileIO):
         raise SavepointUnreadable(f"{type(io).__name__} cannot list files; use PyIceberg's PyArrowFileIO")
     scheme, netloc, path = PyArrowFileIO.parse_location(location, io.properties)

@@ -64,6 +64,17 @@ class Lineage:
                 todo.extend(link.job_id for link in self.children(run))
         return frozenset(found)
 
+    def generations(self) -> dict[str, int]:
+        """For each run with a link, how many generations of runs came after it: 0 is the newest of its line."""
+        found = dict.fromkeys(self._parents, 0)
+        for newest in self._parents:
+            run, age, seen = newest, 0, set[str]()
+            while run in found and run not in seen and age >= found[run]:
+                seen.add(run)
+                found[run] = age
+                run, age = self._parents[run].parent_job_id, age + 1
+        return found
+
     def tree(self, job_id: str) -> frozenset[str]:
         """Every run connected with ``job_id`` or a member: ancestors, siblings and their descendants."""
         neighbours: dict[str, set[str]] = {}

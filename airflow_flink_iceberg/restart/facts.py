@@ -14,6 +14,7 @@ from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
+from airflow_flink_iceberg.iceberg.newer_versions import NewerVersions, newer_versions
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.decision import Finding
@@ -48,6 +49,7 @@ __all__ = [
     "link_of_run",
     "link_of_running",
     "link_unknown_writers",
+    "look_beside",
     "refresh",
 ]
 
@@ -66,6 +68,7 @@ class SinkFacts:
     :param shared: another sink of the job writes the same branch, so that only operator ids tell the two apart.
     :param other_writers: job ids of the declared other writers; names have been looked up in the cluster.
     :param uuid_before: with ``head_before``: the table as it was at the first look, before the stop.
+    :param newer: versions beside the catalog's, which a pointer that was put back leaves; ``None``: not looked for.
     """
 
     sink: TableSink
@@ -80,6 +83,7 @@ class SinkFacts:
     uuid_before: str | None = None
     head_before: int | None = None
     label: str = ""
+    newer: NewerVersions | None = None
 
     @property
     def name(self) -> str:
@@ -156,6 +160,21 @@ def gather_lineage(sinks: Iterable[SinkFacts], known: Iterable[RunLink] = ()) ->
     for sink in sinks:
         lineage = lineage.with_links(links_in_properties(sink.metadata.properties))
     return lineage
+
+
+def look_beside(systems: Systems, facts: Facts) -> Facts:
+    """The same facts with the versions that lie beside each table whose place of the state nobody has recorded.
+
+    Lists the directory of the table's metadata once, so not for the downtime of a restart: there the tables were seen
+    before the stop.
+    """
+    if facts.state is None or facts.state.own_stop:
+        return facts
+    sinks = tuple(
+        sink if sink.recorded else replace(sink, newer=newer_versions(systems.table(sink.sink)))
+        for sink in facts.sinks
+    )
+    return replace(facts, sinks=sinks)
 
 
 def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> RunLink | None:

@@ -40,6 +40,9 @@ def _not_checked(facts: Facts) -> Iterator[str]:
     source = facts.source
     if facts.state is not None and source is not None and source.topics is None:
         yield f"source_available: unknown ({source.why_not})"
+    for sink in facts.sinks:
+        if sink.newer and sink.newer.why_not:
+            yield f"newer versions beside {sink.name}: unknown ({sink.newer.why_not})"
 
 
 def _cluster(facts: Facts) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Pin a restore point's snapshots with tags, and record the run links, in one compare-and-swap per table.
 
-A tag's name says whose it is and how old: ``restore-point.<job name>.<UTC time>.<first 8 of the job id>``. It keeps
-the snapshot from being expired, which would make a restore fail or commit again (apache/iceberg#5846).
+A tag's name says whose it is and how old: ``restore-point.<job name>.<UTC time>.<first 8 of the job id>``, followed by
+the branch where that is not ``main``, and by branch and uid where two sinks of the job write one branch. It keeps the
+snapshot from being expired, which would make a restore fail or commit again (apache/iceberg#5846).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.errors import CatalogUnreachable, IcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import TableSink
+from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts
@@ -107,12 +109,12 @@ def record_links(systems: Systems, sinks: Iterable[SinkFacts], links: Iterable[R
 
 
 def _sink_of(position: SinkPosition, sinks: tuple[SinkFacts, ...]) -> SinkFacts:
-    """The sink that stands there; a position from an older record does not know its catalog."""
+    """The sink that stands there; a position from an older record knows neither its catalog nor its uid."""
     same = [
         each for each in sinks if (each.sink.table, each.sink.branch) == (position.table, position.branch)
     ]
-    exact = (each for each in same if each.sink.iceberg_conn_id == position.iceberg_conn_id)
-    return next(exact, same[0])
+    there = [each for each in same if each.sink.iceberg_conn_id == position.iceberg_conn_id] or same
+    return next((each for each in there if each.sink.sink_uid == position.sink_uid), there[0])
 
 
 def _tags(sink: SinkFacts, name: str, snapshot_id: int | None, max_age_days: float) -> list[RefChange]:
@@ -131,7 +133,9 @@ def _tags(sink: SinkFacts, name: str, snapshot_id: int | None, max_age_days: flo
 
 
 def _name_on(sink: SinkFacts, tag: str) -> str:
-    """Two branches of one table share its tags."""
+    """Branches of one table share its tags, and so do sinks of one branch, which stand at snapshots of their own."""
+    if sink.shared:
+        return f"{tag}.{sink.sink.branch}.{sink.sink.sink_uid or ''.join(sorted(sink.operator_ids)[:1])}"
     return tag if sink.sink.branch == MAIN else f"{tag}.{sink.sink.branch}"
 
 
@@ -211,8 +215,11 @@ def _baseline_properties(
     position: SinkPosition,
     released: Iterable[str],
 ) -> dict[str, str | None]:
-    """Where to count from, beside the tag; records whose tag is gone are removed."""
-    made = Baseline.at_restore_point(savepoint, position) if savepoint else None
+    """Where to count from, beside the tag; records whose tag is gone are removed.
+
+    None where another sink of the job writes the branch: counting from there would take its rows for this one's.
+    """
+    made = Baseline.at_restore_point(savepoint, position) if savepoint and not sink.shared else None
     if made is None or position.snapshot_id is None:
         return {}
     try:
@@ -228,11 +235,16 @@ def _baseline_properties(
 
 
 def _link_properties(sink: SinkFacts, links: Iterable[RunLink]) -> dict[str, str | None]:
+    """The links to record, and those to drop: of runs that no snapshot names, whose descendants go furthest.
+
+    Not the first ones: in which order a catalog gives properties back is its own affair.
+    """
     changes: dict[str, str | None] = dict(link_property(link) for link in links)
-    recorded = [key for key in sink.metadata.properties if key.startswith(PROPERTY_PREFIX)]
-    too_many = len(recorded) + len(changes) - _MAX_LINKS
+    recorded = {link.job_id: link for link in links_in_properties(sink.metadata.properties)}
+    too_many = len(recorded.keys() | {link.job_id for link in links}) - _MAX_LINKS
     if too_many > 0:
         alive = {snapshot.job_id for snapshot in sink.history.walk(sink.head_id).snapshots}
-        gone = [key for key in recorded if key.removeprefix(PROPERTY_PREFIX) not in alive]
-        changes.update(dict.fromkeys(gone[:too_many]))
+        age = Lineage(tuple(recorded.values())).with_links(links).generations()
+        gone = sorted((run for run in recorded if run not in alive), key=lambda run: (-age[run], run))
+        changes.update(dict.fromkeys(f"{PROPERTY_PREFIX}{run}" for run in gone[:too_many]))
     return changes

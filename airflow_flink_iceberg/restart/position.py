@@ -14,7 +14,13 @@ from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
-from airflow_flink_iceberg.restart.rollback_traces import is_all_retained, log_has_a_hole, taken_off, went_on
+from airflow_flink_iceberg.restart.rollback_traces import (
+    is_all_retained,
+    log_has_a_hole,
+    put_back,
+    taken_off,
+    went_on,
+)
 from airflow_flink_iceberg.restart.state import State
 
 
@@ -65,13 +71,13 @@ def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
             )
         if found:
             limits[run] = limit if found[0] <= limit else END_OF_INPUT
-            unclear = None if state.own_stop else _rolled_back(sink, limits, found)
+            unclear = None if state.own_stop else _rolled_back(state, sink, limits, found)
             return unclear or Position(found[1], "derived")
     if state.own_stop:
         # The job has just ended cleanly and wrote nothing since its start: whatever the table holds, this state
         # stands at it.
         return Position(sink.head_id, "at_stop")
-    return _rolled_back(sink, limits, None) or _before_any_commit(facts, sink, state)
+    return _rolled_back(state, sink, limits, None) or _before_any_commit(facts, sink, state)
 
 
 def _before_any_commit(facts: Facts, sink: SinkFacts, state: State) -> Position | Unclear:
@@ -100,8 +106,11 @@ def _before_any_commit(facts: Facts, sink: SinkFacts, state: State) -> Position 
 def _is_older_than_the_run(facts: Facts, sink: SinkFacts, snapshots: int) -> bool:
     """Whether the table is the one that the state's run had from its start, and never held more than it holds now.
 
-    Then a sink that never wrote, as of dead letters that never came, is told from a table that was made anew.
+    Then a sink that never wrote, as of dead letters that never came, is told from a table that was made anew, and, by
+    what lies beside its metadata file, from one whose pointer was put back to its beginning.
     """
+    if sink.newer is None or sink.newer.why_not or sink.newer.names:
+        return False
     made, started, metadata = sink.metadata.created_at, facts.cluster.old_started_at, sink.metadata
     is_all = metadata.format_version > 1 and metadata.last_sequence_number == snapshots
     return is_all and made is not None and started is not None and made < started
@@ -114,11 +123,21 @@ def _heads(sink: SinkFacts) -> list[int | None]:
     return [sink.head_id, sink.head_before]
 
 
-def _rolled_back(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None) -> Unclear | None:
+def _rolled_back(
+    state: State, sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None
+) -> Unclear | None:
     """Whether commits of this state's runs were taken off the branch; nobody recorded where it stood.
 
     What is left of it does not tell whether it happened before or after the state was taken, so there is no number.
     """
+    if undone := put_back(state, sink, limits):
+        rows = sum(snapshot.added_records or 0 for snapshot in undone)
+        return Unclear(
+            "table_rolled_back",
+            f"the catalog's pointer of {sink.name} was put back to an older version: {rows} rows of this state's runs "
+            "are only in newer metadata files beside it",
+            rows,
+        )
     is_main = sink.sink.branch == MAIN
     if is_main and log_has_a_hole(sink, found[1] if found else None):
         return Unclear(

@@ -7,6 +7,7 @@ import itertools
 from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
 from airflow_flink_iceberg.iceberg.metadata import MAIN
 from airflow_flink_iceberg.restart.facts import SinkFacts
+from airflow_flink_iceberg.restart.state import State
 
 
 def taken_off(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | None) -> Walk:
@@ -40,6 +41,26 @@ def taken_off(sink: SinkFacts, limits: dict[str, int], found: tuple[int, int] | 
             )
         return sink.history.left_by_branch(sink.sink.branch, sink.head_id, is_lost, since=found[1])
     return sink.history.abandoned_own(sink.head_id, is_lost, since=found[1] if found else None)
+
+
+def put_back(state: State, sink: SinkFacts, limits: dict[str, int]) -> list[Snapshot]:
+    """Commits of a state's runs that only versions newer than the catalog's hold.
+
+    A commit that failed leaves such a version, too; its rows wait in the state, and the restore commits them.
+    """
+    waiting = {(entry.job_id, entry.checkpoint_id) for entry in state.entries or () if entry.rows}
+    found: dict[int, Snapshot] = {}
+    versions = sink.newer.read if sink.newer else ()
+    for version in (each for each in versions if any(map(each.mentions, limits))):
+        for snapshot in version.snapshots():
+            limit = limits.get(snapshot.job_id or "", -1)
+            commit = snapshot.commit
+            if commit is None or commit.checkpoint_id > limit or not sink.fits_operator(snapshot):
+                continue
+            if (commit.job_id, commit.checkpoint_id) in waiting or sink.metadata.has(snapshot.snapshot_id):
+                continue
+            found[snapshot.snapshot_id] = snapshot
+    return list(found.values())
 
 
 def log_has_a_hole(sink: SinkFacts, since: int | None) -> bool:

@@ -19,6 +19,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_of_run,
     link_unknown_writers,
+    look_beside,
 )
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
 from airflow_flink_iceberg.restart.pin import record_links
@@ -85,7 +86,7 @@ def plan(
         lineage = lineage.with_links([link])
     state = read_state(systems, savepoint) if savepoint else None
     source = gather_source(systems, state, point.topic_ids if point else None)
-    facts = Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source)
+    facts = look_beside(systems, Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source))
     return starting.plan_start(systems, steps, link_unknown_writers(systems, facts), options)
 
 

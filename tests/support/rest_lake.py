@@ -34,11 +34,11 @@ class CountingRest(IcebergRest):
 
 
 class RestLake(Lake):
-    """The template's table, whose files never change, behind a catalog of its own."""
+    """The template's table, under metadata files of its own, behind a catalog of its own."""
 
     def __init__(self, template: Lake, rest: CountingRest) -> None:
         super().__init__(template.directory)
-        location = template.access().metadata_location()
+        location = template.copy(f"rest-{os.urandom(6).hex()}.db").access().metadata_location()
         rest.register(TABLE, location)
         self.rest = rest
         self.properties = {"type": "rest", "uri": rest.uri}

@@ -86,10 +86,11 @@ class Lake:
         catalog.close()
 
     def copy(self, name: str) -> Lake:
-        """The table as it is now, with a pointer of its own."""
+        """The table as it is now, with a pointer and metadata files of its own: those of two lakes must not mix."""
         twin = Lake(self.directory, name)
         with sqlite3.connect(self.database) as source, sqlite3.connect(twin.database) as target:
             source.backup(target)
+        _move_metadata(twin, name.replace(".", "-"))
         return twin
 
     @property
@@ -122,6 +123,23 @@ class Lake:
             moved = "UPDATE iceberg_tables SET metadata_location = ? WHERE table_name = 'orders'"
             connection.execute(moved, (new,))
         return result
+
+
+def _move_metadata(lake: Lake, name: str) -> None:
+    """Give the lake's table a location of its own, with copies of its metadata files; all else stays where it is."""
+    metadata = lake.access().metadata()
+    there = f"{metadata.location}-{name}"
+    files = [*(entry.metadata_file for entry in metadata.metadata_log), metadata.metadata_location]
+    moved = {file: f"{there}/metadata/{file.rpartition('/')[2]}" for file in files}
+    (Path(there.removeprefix("file://")) / "metadata").mkdir(parents=True)
+    for old, new in moved.items():
+        document = json.loads(Path(old.removeprefix("file://")).read_text())
+        log = [{**each, "metadata-file": moved[each["metadata-file"]]} for each in document["metadata-log"]]
+        text = json.dumps({**document, "location": there, "metadata-log": log})
+        Path(new.removeprefix("file://")).write_text(text)
+    with sqlite3.connect(lake.database) as connection:
+        put = "UPDATE iceberg_tables SET metadata_location = ? WHERE table_name = 'orders'"
+        connection.execute(put, (moved[metadata.metadata_location],))
 
 
 def stamp(job_id: str, checkpoint_id: int, operator: str = OPERATOR) -> dict[str, str]:

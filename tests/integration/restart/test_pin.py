@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
 from airflow_flink_iceberg.flink.deployments import open_deployment
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
 from airflow_flink_iceberg.iceberg.metadata import Ref
-from airflow_flink_iceberg.model import FlinkJob, RunLink, SinkPosition, TableSink
+from airflow_flink_iceberg.iceberg.run_links import link_property, links_in_properties
+from airflow_flink_iceberg.model import FlinkJob, RunLink, Savepoint, SinkPosition, TableSink
 from airflow_flink_iceberg.restart.facts import gather_sinks
 from airflow_flink_iceberg.restart.pin import pin_heads, pin_positions
 from airflow_flink_iceberg.restart.systems import Systems
-from tests.support.restart_world import OLD_JOB, OPERATOR, Lake, ShopFlink
+from tests.support.restart_world import OLD_JOB, OPERATOR, Lake, ShopFlink, open_systems
 
 DAY = 86_400_000
 TAG = "restore-point.orders.20260101T000000Z.a1a1a1a1"
@@ -126,3 +128,38 @@ def test_tables_of_one_name_in_two_catalogs_have_pins_of_their_own(
         found = pin_positions(opened, facts, positions, TAG, ())
     assert [(each.iceberg_conn_id, each.tag) for each in found] == [("two", TAG), ("one", TAG)]
     assert {name: refs(each)[TAG].snapshot_id for name, each in lakes.items()} == heads
+
+
+def test_two_sinks_on_one_branch_have_pins_of_their_own(flink: ShopFlink, lake: Lake, tmp_path: Path) -> None:
+    operators = {"sales": "01" * 16, "returns": "02" * 16}
+    heads = {uid: lake.commit(OLD_JOB, 3, 7, operator) for uid, operator in operators.items()}
+    job = FlinkJob("orders", sinks=[TableSink("shop.orders", sink_uid=uid) for uid in operators])
+    with open_systems(flink.url, lake, tmp_path, job) as opened:
+        facts = gather_sinks(opened, OLD_JOB)
+        positions = [position(heads[uid], sink_uid=uid, offsets={"t/0": 3}, pending_rows=0) for uid in heads]
+        pin_heads(opened, facts, TAG)
+        found = pin_positions(
+            opened, facts, positions, TAG, (), savepoint=Savepoint("file:/sp/1", 3, OLD_JOB)
+        )
+    assert [each.tag for each in found] == [f"{TAG}.main.sales", f"{TAG}.main.returns"]
+    assert {each.tag: refs(lake)[each.tag or ""].snapshot_id for each in found} == {
+        f"{TAG}.main.{uid}": head for uid, head in heads.items()
+    }
+    # Rows above the one snapshot are the other sink's, too, so neither is a place to count from.
+    assert not [
+        key for key in lake.access().metadata().properties if key.startswith("flink-iceberg.baseline.")
+    ]
+
+
+def test_beyond_a_hundred_links_the_oldest_runs_go_whatever_the_order_of_properties(
+    lake: Lake, systems: Systems
+) -> None:
+    """A catalog may give properties back in any order, here the newest run first."""
+    runs = [f"{number:032x}" for number in range(1, 101)]
+    chain = [RunLink(run, before, 3, "rest") for before, run in itertools.pairwise(runs)]
+    recorded = dict(link_property(link) for link in reversed(chain))
+    lake.edit(lambda document: document.setdefault("properties", {}).update(recorded))
+    new = [RunLink(f"{number:032x}", f"{number - 1:032x}", 3, "rest") for number in (101, 102, 103)]
+    pin_positions(systems, gather_sinks(systems, OLD_JOB), [position(None)], TAG, new)
+    left = {link.job_id for link in links_in_properties(lake.access().metadata().properties)}
+    assert left == {f"{number:032x}" for number in range(4, 104)}

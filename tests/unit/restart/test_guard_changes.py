@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_flink_iceberg.flink.states import JobState
+from airflow_flink_iceberg.iceberg.newer_versions import NewerVersions
 from airflow_flink_iceberg.restart.facts import ClusterFacts
 from airflow_flink_iceberg.restart.guard import decide
 from airflow_flink_iceberg.restart.state import State
@@ -73,10 +74,17 @@ def test_a_number_of_deletes_that_is_none_is_unknown() -> None:
     assert says(metadata(made), state("a:4", "a:4+60")) == "UNKNOWN summary_unreadable"
 
 
-def empty_table(sequence: int = 0, first_file: str = "00000-1.metadata.json"):
+NONE_BESIDE = NewerVersions()
+
+
+def empty_table(
+    sequence: int = 0,
+    first_file: str = "00000-1.metadata.json",
+    newer: NewerVersions | None = NONE_BESIDE,
+):
     """A table that no snapshot is in, made at ``CREATED``."""
     older = [f"file:///t/metadata/{first_file}"]
-    return sink_facts(metadata([], older=older, created_at=CREATED, sequence=sequence))
+    return sink_facts(metadata([], older=older, created_at=CREATED, sequence=sequence), newer=newer)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +97,40 @@ def empty_table(sequence: int = 0, first_file: str = "00000-1.metadata.json"):
         # It has held snapshots that are gone, or its first file is not known any more.
         (empty_table(sequence=3), CREATED + 1, "UNKNOWN lineage_cut"),
         (empty_table(first_file="00017-1.metadata.json"), CREATED + 1, "UNKNOWN lineage_cut"),
+        # The pointer may have been put back: nobody has looked, could look, or there are newer versions.
+        (empty_table(newer=None), CREATED + 1, "UNKNOWN lineage_cut"),
+        (empty_table(newer=NewerVersions(why_not="no listing")), CREATED + 1, "UNKNOWN lineage_cut"),
+        (
+            empty_table(newer=NewerVersions(("00003-a.metadata.json",))),
+            CREATED + 1,
+            "UNKNOWN lineage_cut",
+        ),
     ],
 )
 def test_a_sink_that_never_wrote_is_told_from_a_table_that_was_made_anew(table, started, expected) -> None:
     cluster = ClusterFacts(old_state=JobState.FINISHED, old_started_at=started)
     of = state("a:5", "a:5+0", offsets={"lines/0": 40})
     assert says(table, of, cluster=cluster) == expected
+
+
+def put_back_to(now: str, newer: str):
+    """A table whose pointer is at ``now`` again, with ``newer`` left beside it."""
+    left = NewerVersions(("00009-a.metadata.json",), (metadata(snapshots(newer)),))
+    return sink_facts(now, newer=left)
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        # The state takes 5 for written, and the table holds nothing after 4: once it did.
+        (state("a:6", "a:6+0"), "UNKNOWN table_rolled_back 30"),
+        # The commit of 5 failed and left its file; its rows wait in the state.
+        (state("a:5", "a:5+30"), "SAFE"),
+        # Older than what was undone.
+        (state("a:4", "a:4+10"), "SAFE"),
+    ],
+)
+def test_a_pointer_that_was_put_back_is_seen_by_the_versions_beside_it(of: State, expected: str) -> None:
+    assert says(put_back_to("a:4+10", "a:4+10 a:5+30"), of) == expected
+    # Somebody else's rows that were undone are none of this state's.
+    assert says(put_back_to("a:4+10", "a:4+10 *+30"), of) == "SAFE"

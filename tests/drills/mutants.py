@@ -95,10 +95,20 @@ MUTANTS = (
     Mutant("integrity/kept_baselines.py", "[KEPT - 1 :]", "[KEPT:]", _KEPT),
     Mutant("iceberg/baseline_properties.py", "if len(text) > MAX_BYTES:", "if False:", _KEPT),
     Mutant("iceberg/baseline_properties.py", "or not isinstance(number, int)", "", _KEPT),
-    Mutant("integrity/since_rows.py", "max(below - staged, 0)", "0", _SINCE),
-    Mutant("integrity/since_rows.py", "missing += max(part.first - start, 0)", "missing += 0", _SINCE),
-    Mutant("integrity/since_rows.py", "if manifest.added_snapshot_id in since:", "if True:", _SINCE),
-    Mutant("integrity/since_rows.py", "if entry.snapshot_id in new:", "if True:", _SINCE),
+    Mutant("integrity/since_rows.py", "part.rows - part.doubled - part.beyond", "0", _SINCE),
+    Mutant("integrity/since_rows.py", "reached[number] - starts[number] - part.beyond", "0", _SINCE),
+    Mutant("integrity/since_rows.py", "max(at - staged, 0)", "at", _SINCE),
+    Mutant(
+        "integrity/since_rows.py", "if manifest.added_snapshot_id not in self.since:", "if False:", _SINCE
+    ),
+    Mutant("integrity/since_rows.py", "if entry.snapshot_id in self.since:", "if True:", _SINCE),
+    Mutant("integrity/since_rows.py", "baseline.basis is Basis.GIVEN and not rows.files", "False", _SINCE),
+    Mutant(
+        "integrity/since_rows.py", "return not (is_elsewhere and new.files_of_others)", "return True", _SINCE
+    ),
+    Mutant("integrity/since_rows.py", "if gap.last >= starts[gap.partition]", "if True", _SINCE),
+    Mutant("integrity/settlement.py", "if gap.pending_rows and len(now) > 1:", "if False:", _STATE),
+    Mutant("integrity/settlement.py", "if gap.pending_at_baseline and len(before) > 1:", "if False:", _STATE),
     Mutant("integrity/suite.py", "except Exception as error:", "except KeyError as error:", _SUITE),
     Mutant(
         "integrity/suite.py", "not self._taken or self._taken + megabytes <= self._megabytes", "True", _SUITE

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from airflow_flink_iceberg.checks import kafka_offsets
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
-from airflow_flink_iceberg.model.baseline import Baseline
+from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from tests.integration.integrity.deletes import delete_positions
 from tests.integration.integrity.lake import Lake
 
 OFFSETS = {"orders/0": 60, "orders/1": 40}
+GIVEN = {"basis": Basis.GIVEN}
 
 
 @pytest.fixture
@@ -25,11 +27,18 @@ def whole(lake: Lake) -> Lake:
     return lake
 
 
-def check(lake: Lake, read: dict[str, int] = OFFSETS, pending: int = 0, **arguments: Any) -> CheckResult:
+def check(
+    lake: Lake,
+    read: dict[str, int] = OFFSETS,
+    pending: int = 0,
+    said: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> CheckResult:
     first = lake.access.metadata().snapshots()
     base = min(first, key=lambda snapshot: snapshot.timestamp_ms).snapshot_id
     uuid = str(lake.table.metadata.table_uuid)
-    since = Baseline("shop.orders", "main", uuid, base, read, pending_rows=pending)
+    given = {"proven_by": "rows", **(said or {})}
+    since = Baseline("shop.orders", "main", uuid, base, read, pending_rows=pending, **given)
     arguments = {"offsets": "dense", **arguments}
     context = lake.context(since=base, baseline=since)
     return run_checks([kafka_offsets("kpart", "koff", **arguments)], context).results[0]
@@ -37,10 +46,97 @@ def check(lake: Lake, read: dict[str, int] = OFFSETS, pending: int = 0, **argume
 
 def test_only_new_files_are_read(whole: Lake) -> None:
     whole.commit("A:3", whole.offsets((0, 60, 90), (1, 40, 41)))
-    whole.commit(None, whole.offsets((7, 0, 5)))
+    whole.commit(None, whole.offsets((0, 90, 95)))
     found = check(whole)
-    assert (found.outcome, found.evidence["rows"], found.evidence["files"]) == (Outcome.PASS, 31, 1)
+    assert (found.outcome, found.evidence["rows"], found.evidence["files"]) == (Outcome.PASS, 36, 2)
     assert "since snapshot" in (found.description or "")
+    assert "5 rows of them are of other writers" in (found.description or "")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "outcome"),
+    [
+        ([(0, 70, 75)], Outcome.FAIL),  # rows that the job has written, too
+        ([(0, 10, 15)], Outcome.FAIL),  # rows that were there before
+        ([(0, 90, 99)], Outcome.PASS),  # rows that the job has not
+        ([(7, 0, 5), (7, 0, 5)], Outcome.FAIL),  # rows of a partition that the job does not read
+    ],
+)
+def test_rows_of_others_are_judged_as_they_are_when_all_rows_are_read(
+    lake: Lake, theirs: list[tuple[int, int, int]], outcome: Outcome
+) -> None:
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90)))
+    lake.commit(None, lake.offsets(*theirs))
+    found = check(lake)
+    assert found.outcome is outcome
+    everything = [kafka_offsets("kpart", "koff", offsets="dense")]
+    assert run_checks(everything, lake.context()).results[0].outcome is outcome
+
+
+def test_rows_of_others_in_a_partition_that_the_baseline_does_not_know_are_judged_by_all_rows(
+    lake: Lake,
+) -> None:
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40), (7, 0, 5)))
+    lake.commit(None, lake.offsets((7, 3, 5)))
+    found = check(lake)
+    assert (found.outcome, found.evidence["doubled"]) == (Outcome.FAIL, 2)
+
+
+def test_rows_of_others_without_an_offset_leave_the_answer_unknown(lake: Lake) -> None:
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90)))
+    theirs = lake.offsets((0, 0, 3)).set_column(2, "koff", pa.nulls(3, pa.int64()))
+    lake.commit(None, theirs)
+    found = check(lake)
+    assert (found.outcome, found.evidence["rows_of_others"]) == (Outcome.UNKNOWN, 3)
+
+
+def test_where_nothing_is_new_since_a_proven_point_that_is_said(whole: Lake) -> None:
+    found = check(whole)
+    assert (found.outcome, found.evidence["nothing_new"]) == (Outcome.PASS, True)
+    assert "No row is new since" in (found.description or "")
+
+
+def test_where_nothing_is_new_since_a_point_that_proves_nothing_all_rows_are_read(lake: Lake) -> None:
+    """Twenty offsets were lost before: a restart that has committed nothing yet says nothing of them."""
+    lake.commit("A:2", lake.offsets((0, 0, 40), (1, 0, 40)))
+    found = check(lake, said=GIVEN, end_offsets={0: 60, 1: 40})
+    assert (found.outcome, found.evidence["missing"]) == (Outcome.FAIL, 20)
+    found = check(lake, said=GIVEN)
+    assert (found.outcome, found.evidence["rows"]) == (Outcome.PASS, 80)
+
+
+def test_rows_that_were_lost_before_and_come_later_are_not_doubled(lake: Lake) -> None:
+    """A person accepted the loss of 50..59, and somebody has brought them back."""
+    lake.commit("A:2", lake.offsets((0, 0, 50), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 60, 90)))
+    lake.commit(None, lake.offsets((0, 50, 60)))
+    accepted = {"basis": Basis.ACCEPTED, "accepted_rows": -10, "reason": "lost in May"}
+    found = check(lake, said=accepted)
+    assert (found.outcome, found.evidence["doubled"], found.evidence["rows"]) == (Outcome.PASS, 0, 130)
+
+
+def test_old_rows_that_come_again_are_counted_and_nothing_between_is_called_lost(whole: Lake) -> None:
+    whole.commit("A:3", whole.offsets((0, 0, 10), (0, 60, 90)))
+    found = check(whole)
+    assert (found.outcome, found.evidence["doubled"], found.evidence["missing"]) == (Outcome.FAIL, 10, 0)
+
+
+def test_staged_rows_of_a_topic_that_may_have_holes_are_judged_by_all_rows(lake: Lake) -> None:
+    """Ten rows were staged, 45, 46 and 52..59: which offsets they are cannot be told from their number."""
+    lake.commit("A:2", lake.offsets((0, 0, 45)))
+    lake.commit("A:3", lake.offsets((0, 45, 47), (0, 52, 90)))
+    found = check(lake, {"orders/0": 60}, pending=10, offsets="sparse")
+    assert (found.outcome, found.evidence["rows"], found.evidence["missing"]) == (Outcome.WARN, 85, 5)
+
+
+def test_declared_holes_warn_as_when_all_rows_are_read(whole: Lake) -> None:
+    whole.commit("A:3", whole.offsets((0, 60, 70), (0, 71, 90)))
+    found = check(whole, offsets="sparse")
+    assert (found.outcome, found.evidence["missing"]) == (Outcome.WARN, 1)
+    assert found.evidence["gaps"]["first"] == [{"partition": 0, "first": 70, "last": 70, "times": 0}]
+    assert check(whole, offsets="sparse", end_offsets={0: 95, 1: 40}).outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -125,6 +221,6 @@ def test_a_merged_manifest_of_another_writer_hides_no_new_rows(lake: Lake) -> No
     lake.table.refresh()
     lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
     lake.commit("A:3", lake.offsets((0, 60, 90), (0, 60, 70)))
-    lake.commit(None, lake.offsets((7, 0, 5)))
+    lake.commit(None, lake.offsets((0, 90, 95)))
     found = check(lake)
-    assert (found.outcome, found.evidence["rows"], found.evidence["doubled"]) == (Outcome.FAIL, 40, 10)
+    assert (found.outcome, found.evidence["rows"], found.evidence["doubled"]) == (Outcome.FAIL, 45, 10)

@@ -27,11 +27,22 @@ def submit_script(gateway_url: str, script: str, *, properties: Mapping[str, str
 
 
 def run_jar(
-    flink_url: str, jar: Path, *, entry_class: str, program_args: Sequence[str], savepoint: str | None = None
+    flink_url: str,
+    jar: Path,
+    *,
+    entry_class: str,
+    program_args: Sequence[str],
+    savepoint: str | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> str:
-    """Upload a jar, run it, and return its job id. Raises `SubmitError`."""
-    body = {"entryClass": entry_class, "programArgsList": list(program_args), "savepointPath": savepoint}
-    given = {key: value for key, value in body.items() if value is not None}
+    """Upload a jar, run it under these settings of Flink, and return its job id. Raises `SubmitError`."""
+    body = {
+        "entryClass": entry_class,
+        "programArgsList": list(program_args),
+        "savepointPath": savepoint,
+        "flinkConfiguration": dict(properties or {}),
+    }
+    given = {key: value for key, value in body.items() if value}
     return str(post_json(f"{flink_url}/jars/{upload_jar(flink_url, jar)}/run", given)["jobid"])
 
 

@@ -36,8 +36,8 @@ import org.apache.iceberg.types.Types;
  * Copies every order from Kafka, with its partition and offset, into an Iceberg table.
  *
  * <p>Arguments are {@code key=value}: {@code bootstrap}, {@code topic}, {@code group}, {@code table}, {@code sink}
- * (v1 or v2), {@code uid} (the sink's uidPrefix or uidSuffix), {@code name}, {@code parallelism}, {@code catalog} (its
- * name), and every {@code catalog.KEY} as a property of the catalog. The table is created if it is missing.
+ * (v1 or v2), {@code uid} (the sink's uidPrefix or uidSuffix), {@code source} (the source's uid, if it is not made of
+ * the sink's), {@code name}, {@code parallelism}, {@code catalog} (its name), and every {@code catalog.KEY} as a property of the catalog. The table is created if it is missing.
  */
 public final class OrdersJob {
 
@@ -64,7 +64,7 @@ public final class OrdersJob {
         environment
             .fromSource(source(options), WatermarkStrategy.noWatermarks(), "orders")
             // Not the sink's own uid: the v2 sink puts its suffix into uids that must stay unique.
-            .uid(options.get("uid") + "-source");
+            .uid(options.getOrDefault("source", options.get("uid") + "-source"));
     write(orders, TableLoader.fromCatalog(loader, table), options);
     environment.execute(options.get("name"));
   }

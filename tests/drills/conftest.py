@@ -9,7 +9,7 @@ import pytest
 
 from playground.stack import Stack
 from playground.versions import select
-from tests.drills import worlds
+from tests.drills import record
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +29,11 @@ def old_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def rows(request: pytest.FixtureRequest) -> Iterator[list[worlds.Row]]:
+def rows(request: pytest.FixtureRequest) -> Iterator[list[record.Row]]:
     """What was played; at the end it is printed and written as JSON."""
-    played: list[worlds.Row] = []
+    played: list[record.Row] = []
     yield played
-    worlds.write(played)
+    record.write(played)
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line("")
-    reporter.write_line(worlds.as_table(played))
+    reporter.write_line(record.as_table(played))

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 import pyarrow as pa
 from kafka.admin import KafkaAdminClient, NewPartitions
 from kafka.structs import TopicPartition
+from pyiceberg.catalog import load_catalog
 
 from playground import registries
 from playground.downloads import Cache
@@ -90,10 +91,17 @@ def roll_back(rig: Rig) -> None:
     table.manage_snapshots().set_current_snapshot(parent).commit()
 
 
+def put_pointer_back(rig: Rig, *, versions: int | None = None) -> None:
+    """Let the catalog name an older metadata file, as a restored database does; ``None``: the table's first one."""
+    catalog = load_catalog(rig.stack.catalog_name, **rig.stack.catalog_properties)
+    log = rig.iceberg().metadata.metadata_log
+    location = log[0 if versions is None else -versions].metadata_file
+    catalog.drop_table(rig.table)
+    catalog.register_table(rig.table, location)
+
+
 def recreate(rig: Rig) -> None:
     """Drop the table and create it again, empty, under its name and at its place."""
-    from pyiceberg.catalog import load_catalog
-
     catalog = load_catalog(rig.stack.catalog_name, **rig.stack.catalog_properties)
     old = rig.iceberg()
     catalog.drop_table(rig.table)

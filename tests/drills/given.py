@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savep
 from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
-from playground.orders import OrdersProducer
 from playground.sql import orders_script
 from tests.drills import disturbances as do
 from tests.e2e.rig import RATE, Rig, wait_until
@@ -51,7 +50,7 @@ class Given:
 
 def clean_stop(rig: Rig) -> Given:
     """The control: a job is stopped and started."""
-    return Given(_stopped(rig), rig)
+    return Given(stopped(rig), rig)
 
 
 def older_state(rig: Rig) -> Given:
@@ -85,13 +84,13 @@ def older_retained(rig: Rig) -> Given:
 
 def stateless(rig: Rig) -> Given:
     """Without state, and the topic is read from its beginning."""
-    _stopped(rig)
+    stopped(rig)
     return Given(None, rig)
 
 
 def stateless_reused_id(rig: Rig) -> Given:
     """Without state under the old job's id (apache/iceberg#18098)."""
-    _stopped(rig)
+    stopped(rig)
     do.restart_cluster(rig.stack)
     return Given(None, rig, job_id=rig.first_job_id)
 
@@ -112,47 +111,47 @@ def drained_then_restarted_twice(rig: Rig) -> Given:
 
 def uid_changed_strict(rig: Rig) -> Given:
     """Nothing is pending and the sink has got another uid."""
-    return Given(_stopped(rig), _other(rig, uid="renamed"))
+    return Given(stopped(rig), _other(rig, uid="renamed"))
 
 
 def uid_changed_ignored(rig: Rig) -> Given:
     """The same, and Flink is told to drop state that fits no operator."""
-    return Given(_stopped(rig), _other(rig, uid="renamed"), ignore=True)
+    return Given(stopped(rig), _other(rig, uid="renamed"), ignore=True)
 
 
 def uid_changed_pending(rig: Rig) -> Given:
     """The same, and rows wait in the state."""
-    return Given(_stopped_uncommitted(rig), _other(rig, uid="renamed"), ignore=True)
+    return Given(stopped_uncommitted(rig), _other(rig, uid="renamed"), ignore=True)
 
 
 def sink_changed_strict(rig: Rig) -> Given:
     """From one sink class to the other, under one uid."""
-    return Given(_stopped(rig), _other(rig, swap=True))
+    return Given(stopped(rig), _other(rig, swap=True))
 
 
 def sink_changed_ignored(rig: Rig) -> Given:
     """The same with the flag that such a change needs."""
-    return Given(_stopped(rig), _other(rig, swap=True), ignore=True)
+    return Given(stopped(rig), _other(rig, swap=True), ignore=True)
 
 
 def sink_changed_pending(rig: Rig) -> Given:
     """The same, and rows wait in the state."""
-    return Given(_stopped_uncommitted(rig), _other(rig, swap=True), ignore=True)
+    return Given(stopped_uncommitted(rig), _other(rig, swap=True), ignore=True)
 
 
 def commit_failed(rig: Rig) -> Given:
     """The commit fails while the job stops: its savepoint is the right state."""
-    return Given(_stopped_uncommitted(rig), rig)
+    return Given(stopped_uncommitted(rig), rig)
 
 
 def commit_failed_previous(rig: Rig) -> Given:
     """The checkpoint before that savepoint is right, too: the table is exactly that checkpoint's."""
-    return Given(_before(rig, _stopped_uncommitted(rig)), rig)
+    return Given(_before(rig, stopped_uncommitted(rig)), rig)
 
 
 def commit_failed_both(rig: Rig) -> Given:
     """First the checkpoint before it, and after that the savepoint as well."""
-    savepoint = _stopped_uncommitted(rig)
+    savepoint = stopped_uncommitted(rig)
     running, _ = start_job(rig.systems(), rig.steps(), _before(rig, savepoint), OPTIONS)
     rig.wait_rows(100)
     do.stop_by_hand(rig, running.job_id)
@@ -161,7 +160,7 @@ def commit_failed_both(rig: Rig) -> Given:
 
 def two_jobs(rig: Rig) -> Given:
     """Another job runs from the same savepoint already, under another name."""
-    savepoint = _stopped(rig)
+    savepoint = stopped(rig)
     script = (rig.script or "").replace(f"'pipeline.name' = '{rig.job.name}'", "'pipeline.name' = 'a-rival'")
     rival = do.start_by_hand(rig, script, savepoint.path)
     rig.wait_rows(100)
@@ -170,49 +169,63 @@ def two_jobs(rig: Rig) -> Given:
 
 def rolled_back_with_rows(rig: Rig) -> Given:
     """The savepoint's own snapshot is taken off the table."""
-    savepoint = _stopped_with_rows(rig)
+    savepoint = stopped_with_rows(rig)
     do.roll_back(rig)
     return Given(savepoint, rig)
 
 
 def rolled_back_empty(rig: Rig) -> Given:
     """The same after an idle stop, whose checkpoint holds no rows: the rows before it are off the table."""
-    savepoint = _stopped_idle(rig)
+    savepoint = stopped_idle(rig)
     do.roll_back(rig)
     return Given(savepoint, rig)
 
 
 def rolled_back_empty_recorded(rig: Rig) -> Given:
     """The same, and a restore point says where the table stood."""
-    point = _recorded(rig, _stopped_idle)
+    point = recorded(rig, stopped_idle)
     do.roll_back(rig)
     return Given(point, rig)
 
 
 def recreated_with_rows(rig: Rig) -> Given:
     """Dropped and created again while the job is down."""
-    point = _recorded(rig, _stopped_with_rows)
+    point = recorded(rig, stopped_with_rows)
     do.recreate(rig)
     return Given(point, rig)
 
 
 def recreated_empty(rig: Rig) -> Given:
     """The same after an idle stop."""
-    point = _recorded(rig, _stopped_idle)
+    point = recorded(rig, stopped_idle)
     do.recreate(rig)
     return Given(point, rig)
 
 
 def recreated_unrecorded(rig: Rig) -> Given:
     """The same, and nobody has recorded which table it was."""
-    savepoint = _stopped_idle(rig)
+    savepoint = stopped_idle(rig)
     do.recreate(rig)
+    return Given(savepoint, rig)
+
+
+def pointer_at_the_beginning(rig: Rig) -> Given:
+    """The catalog names the table's first metadata file again, and nobody has recorded where the state stands."""
+    savepoint = stopped_idle(rig)
+    do.put_pointer_back(rig)
+    return Given(savepoint, rig)
+
+
+def pointer_in_the_middle(rig: Rig) -> Given:
+    """The same with a file of some commits ago, as out of a database's backup."""
+    savepoint = stopped_idle(rig)
+    do.put_pointer_back(rig, versions=2)
     return Given(savepoint, rig)
 
 
 def expired_with_rows(rig: Rig) -> Given:
     """A foreign append, and everything below it expires: the sink does not find its last commit any more."""
-    savepoint = _stopped_with_rows(rig)
+    savepoint = stopped_with_rows(rig)
     do.append_foreign(rig)
     do.maintain(rig, "expire")
     return Given(savepoint, rig)
@@ -220,7 +233,7 @@ def expired_with_rows(rig: Rig) -> Given:
 
 def expired_empty(rig: Rig) -> Given:
     """The same after an idle stop: there is nothing that could be committed again."""
-    savepoint = _stopped_idle(rig)
+    savepoint = stopped_idle(rig)
     do.append_foreign(rig)
     do.maintain(rig, "expire")
     return Given(savepoint, rig)
@@ -228,7 +241,7 @@ def expired_empty(rig: Rig) -> Given:
 
 def expired_pinned(rig: Rig) -> Given:
     """The same with rows and a restore point, whose tag keeps the snapshot."""
-    point = _recorded(rig, _stopped_with_rows)
+    point = recorded(rig, stopped_with_rows)
     do.append_foreign(rig)
     do.maintain(rig, "expire")
     return Given(point, rig)
@@ -236,7 +249,7 @@ def expired_pinned(rig: Rig) -> Given:
 
 def rollback_pair(rig: Rig) -> Given:
     """A doubled table, rolled back together with its state by the package."""
-    point = _recorded(rig, _stopped)
+    point = recorded(rig, stopped)
     by_hand = do.start_by_hand(rig, rig.script or "", point.savepoint.path)
     rig.wait_rows(100)
     do.stop_by_hand(rig, by_hand)
@@ -247,37 +260,16 @@ def rollback_pair(rig: Rig) -> Given:
     return Given(point, rig)
 
 
-def topic_above_zero(rig: Rig) -> Given:
-    """The topic does not begin at offset 0, and neither does the table."""
-    rig.wait_rows(100)
-    do.stop_by_hand(rig, rig.first_job_id)
-    do.recreate(rig)
-    starts = do.delete_records(rig, min(rig.end_offsets().values()) // 2)
-    do.start_by_hand(rig, rig.script or "", None)
-    return Given(_stopped(rig), rig, starts=starts)
-
-
-def partition_added(rig: Rig) -> Given:
-    """While the job is down the topic gets a partition, and orders go there."""
-    savepoint = _stopped(rig)
-    partitions = rig.producer.stop().partitions
-    do.add_partition(rig, len(partitions) + 1)
-    more = len(partitions) + 1
-    rig.producer = OrdersProducer(rig.stack.kafka_bootstrap, rig.topic, rate=RATE, partitions=more)
-    wait_until(lambda: rig.end_offsets().get(len(partitions), 0) > 0, "orders in the new partition", 30)
-    return Given(savepoint, rig)
-
-
 def pending_file_deleted(rig: Rig) -> Given:
     """Rows wait in the state, and an orphan cleaner has deleted their data file: the manifest is still there."""
-    savepoint = _stopped_uncommitted(rig)
+    savepoint = stopped_uncommitted(rig)
     do.delete_pending_file(rig)
     return Given(savepoint, rig)
 
 
 def pending_manifest_deleted(rig: Rig) -> Given:
     """The same, and the staged manifest is gone, too."""
-    savepoint = _stopped_uncommitted(rig)
+    savepoint = stopped_uncommitted(rig)
     for path in _staged(rig, savepoint.job_id):
         path.unlink()
     return Given(savepoint, rig)
@@ -285,21 +277,21 @@ def pending_manifest_deleted(rig: Rig) -> Given:
 
 def foreign_append(rig: Rig) -> Given:
     """Another writer's rows in between."""
-    savepoint = _stopped(rig)
+    savepoint = stopped(rig)
     do.append_foreign(rig)
     return Given(savepoint, rig)
 
 
 def compaction(rig: Rig) -> Given:
     """All files rewritten into one in between."""
-    savepoint = _stopped(rig)
+    savepoint = stopped(rig)
     do.maintain(rig, "compact")
     return Given(savepoint, rig)
 
 
 def delete_between(rig: Rig) -> Given:
     """Rows deleted on purpose in between: they are not missed."""
-    savepoint = _stopped(rig)
+    savepoint = stopped(rig)
     return Given(savepoint, rig, deleted=do.delete_first(rig))
 
 
@@ -311,12 +303,14 @@ def older_state_after_all_of_it(rig: Rig) -> Given:
     return replace(given, deleted=do.delete_first(rig))
 
 
-def _stopped(rig: Rig) -> Savepoint:
+def stopped(rig: Rig) -> Savepoint:
+    """Stopped by the package, with rows in the table."""
     rig.wait_rows(100)
     return stop(rig.systems(), rig.steps(), StopOptions())
 
 
-def _stopped_idle(rig: Rig) -> Savepoint:
+def stopped_idle(rig: Rig) -> Savepoint:
+    """The same while no orders come: the stop's checkpoint holds no rows."""
     rig.wait_rows(100)
     do.go_quiet(rig, rig.running()[0])
     savepoint = stop(rig.systems(), rig.steps(), StopOptions())
@@ -324,7 +318,7 @@ def _stopped_idle(rig: Rig) -> Savepoint:
     return savepoint
 
 
-def _stopped_with_rows(rig: Rig) -> Savepoint:
+def stopped_with_rows(rig: Rig) -> Savepoint:
     """For jobs without checkpoints of their own: the stop's checkpoint holds all orders since the last one."""
     rig.checkpoint()
     before = sum(rig.end_offsets().values())
@@ -332,7 +326,8 @@ def _stopped_with_rows(rig: Rig) -> Savepoint:
     return stop(rig.systems(), rig.steps(), StopOptions())
 
 
-def _stopped_uncommitted(rig: Rig) -> Savepoint:
+def stopped_uncommitted(rig: Rig) -> Savepoint:
+    """The same, and the catalog refuses the stop's commit: the rows wait in the state."""
     rig.checkpoint()
     before = sum(rig.end_offsets().values())
     wait_until(lambda: sum(rig.end_offsets().values()) > before + 50, "more orders", 30)
@@ -342,9 +337,10 @@ def _stopped_uncommitted(rig: Rig) -> Savepoint:
     return savepoint
 
 
-def _recorded(rig: Rig, stopped) -> RestorePoint:
+def recorded(rig: Rig, stopping: Callable[[Rig], Savepoint]) -> RestorePoint:
+    """Stopped as ``stopping`` does it, with a restore point."""
     before = look_before(rig.systems())
-    savepoint = stopped(rig)
+    savepoint = stopping(rig)
     return create_restore_point(rig.systems(), rig.steps(), savepoint, _QUICK, before=before)
 
 

@@ -13,11 +13,14 @@ from airflow_flink_iceberg.restart.start import StartOptions
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.stack import Stack
+from tests.drills.record import After, Row, seen
 from tests.e2e.rig import running_job
 
 
 @pytest.mark.parametrize("sink", ["v1", "v2"])
-def test_a_jar_whose_uid_has_changed_is_refused_before_flink_refuses_it(old_stack: Stack, sink: str) -> None:
+def test_a_jar_whose_uid_has_changed_is_refused_before_flink_refuses_it(
+    old_stack: Stack, rows: list[Row], sink: str
+) -> None:
     with running_job(old_stack, sink=sink, deployment="jar") as rig:  # type: ignore[arg-type]
         rig.wait_rows(100)
         savepoint = stop(rig.systems(), rig.steps(), StopOptions())
@@ -44,3 +47,12 @@ def test_a_jar_whose_uid_has_changed_is_refused_before_flink_refuses_it(old_stac
         # And the job as it was goes on.
         start_job(rig.systems(), rig.steps(), savepoint, StartOptions())
         assert rig.damage(rig.finish()) == (0, 0)
+    seen(
+        rows,
+        old_stack,
+        "jar's uid changed, strict",
+        sink,
+        "Nothing is pending and the jar gives its sink another uid.",
+        answer=(worst.verdict, worst.cause, worst.rows),
+        damage=After.NEVER_RUNS,
+    )

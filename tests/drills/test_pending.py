@@ -15,6 +15,7 @@ from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.stack import Stack
 from tests.drills import disturbances as do
+from tests.drills.record import Row, seen
 from tests.e2e.rig import Rig, running_job, wait_until
 from tests.e2e.test_commit_fails import refused_commits
 
@@ -25,7 +26,7 @@ ANYWAY = StartOptions(
 
 @pytest.mark.parametrize("sink", ["v2", "v1"])
 def test_a_commit_that_expired_before_its_manifest_was_deleted(
-    stack: Stack, sink: str, tmp_path: Path
+    stack: Stack, rows: list[Row], sink: str, tmp_path: Path
 ) -> None:
     with running_job(stack, sink=sink, first_interval="1 h") as rig:  # type: ignore[arg-type]
         rig.checkpoint()
@@ -63,8 +64,19 @@ def test_a_commit_that_expired_before_its_manifest_was_deleted(
         total = rig.row_count()
         start_job(rig.systems(), rig.steps(), savepoint.path, ANYWAY)
         wait_until(lambda: rig.row_count() > total, "the doubled rows", 60)
+        orders = sum(rig.end_offsets().values())
+        wait_until(lambda: sum(key[0] != do.FOREIGN for key in rig.counts()) == orders, "every order", 60)
         counts = {key: times for key, times in rig.counts().items() if key[0] != do.FOREIGN}
         assert sum(counts.values()) - len(counts) == waiting
+    seen(
+        rows,
+        stack,
+        "commit expired before its manifest was deleted",
+        sink,
+        "The state's commit has expired, its staged manifest is still there, and older metadata files are gone.",
+        answer=(worst.verdict, worst.cause, worst.rows),
+        damage=(0, waiting),
+    )
 
 
 def _refused(rig: Rig, path: str) -> Decision:

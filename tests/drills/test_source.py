@@ -21,6 +21,7 @@ from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.orders import OrdersProducer
 from playground.stack import Stack
 from tests.drills import disturbances as do
+from tests.drills.record import After, Row, seen
 from tests.e2e.rig import RATE, Rig, running_job, wait_until
 
 ANYWAY = StartOptions(
@@ -28,7 +29,20 @@ ANYWAY = StartOptions(
 )
 
 
-def test_retention_has_passed_the_state(stack: Stack) -> None:
+_TRIMMED = "While the job is down records that its state has not read leave the topic by retention."
+_LONGER = (
+    "topic created again, longer than the state's offsets",
+    "While the job is down its topic is deleted and created again, and filled beyond the old offsets.",
+)
+_SHORTER = (
+    "topic created again, shorter than the state's offsets",
+    "The same, and the new topic ends below the old offsets: Flink reads it from its beginning.",
+)
+_GONE = "While the job is down its topic is deleted."
+_CHANGED = "The script names another topic than the state: both are read, which is hardly what was meant."
+
+
+def test_retention_has_passed_the_state(stack: Stack, rows: list[Row]) -> None:
     with running_job(stack) as rig:
         point, offsets = _stopped(rig)
         cut = max(offsets.values()) + 20
@@ -45,10 +59,11 @@ def test_retention_has_passed_the_state(stack: Stack) -> None:
         produced = rig.producer.stop()
         wait_until(lambda: len(rig.counts()) >= produced.total - gone, "what is left", 60)
         assert rig.damage(produced) == (gone, 0)
+    _seen(rows, stack, "retention has passed the state", worst, (gone, 0), done=_TRIMMED, said=gone)
 
 
 @pytest.mark.parametrize("longer", [False, True])
-def test_a_topic_that_was_deleted_and_created_again(stack: Stack, longer: bool) -> None:
+def test_a_topic_that_was_deleted_and_created_again(stack: Stack, rows: list[Row], longer: bool) -> None:
     with running_job(stack) as rig:
         point, offsets = _stopped(rig)
         held = rig.row_count()
@@ -66,9 +81,11 @@ def test_a_topic_that_was_deleted_and_created_again(stack: Stack, longer: bool) 
         # Flink reads a longer topic on from the old offsets, and a shorter one again from its beginning.
         skipped = unread if longer else 0
         assert rig.row_count() == held + produced.total - skipped
+    world, done = _LONGER if longer else _SHORTER
+    _seen(rows, stack, world, worst, (skipped, 0), done=done)
 
 
-def test_a_topic_that_is_gone(stack: Stack) -> None:
+def test_a_topic_that_is_gone(stack: Stack, rows: list[Row]) -> None:
     with running_job(stack) as rig:
         point, _ = _stopped(rig)
         rig.producer.stop()
@@ -78,9 +95,10 @@ def test_a_topic_that_is_gone(stack: Stack) -> None:
         assert (worst.verdict, worst.cause) == (Verdict.WOULD_FAIL, Cause.SOURCE_GONE)
         with pytest.raises(FlinkIcebergError):
             start_job(rig.systems(), rig.steps(), point, ANYWAY)
+    _seen(rows, stack, "topic deleted", worst, After.NEVER_RUNS, done=_GONE)
 
 
-def test_a_script_that_names_another_topic(stack: Stack) -> None:
+def test_a_script_that_names_another_topic(stack: Stack, rows: list[Row]) -> None:
     with running_job(stack) as rig:
         point, _ = _stopped(rig)
         script = (rig.script or "").replace(f"'topic'='{rig.topic}'", f"'topic'='{rig.topic}-new'")
@@ -94,6 +112,20 @@ def test_a_script_that_names_another_topic(stack: Stack) -> None:
         time_to_settle(rig)
         # Nothing is lost or doubled, and it is hardly what was meant: the old topic is read on beside the new one.
         assert rig.row_count() == old + new
+    _seen(rows, stack, "script names another topic", worst, (0, 0), done=_CHANGED)
+
+
+def _seen(
+    rows: list[Row],
+    stack: Stack,
+    world: str,
+    worst: Finding,
+    damage: tuple[int, int] | After,
+    *,
+    done: str,
+    said: int | None = None,
+) -> None:
+    seen(rows, stack, world, "v2", done, answer=(worst.verdict, worst.cause, said), damage=damage)
 
 
 def time_to_settle(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.stack import Stack
 from tests.drills import disturbances as do
+from tests.drills.record import Row, seen
 from tests.e2e.rig import Rig, running_job, wait_until
 
 
@@ -34,7 +35,7 @@ def _from_older(rig: Rig) -> tuple[str, str, int]:
     return do.start_by_hand(rig, rig.script or "", older.path), newest.path, rig.rows_from(offsets)
 
 
-def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack) -> None:
+def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack, rows: list[Row]) -> None:
     with running_job(stack, sink="v1") as rig:
         by_hand, newest, between = _from_older(rig)
         do.wait_checkpoints(rig, by_hand, 1)
@@ -50,11 +51,21 @@ def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack) -> 
         )
         # What it says to do: then nothing was doubled.
         do.cancel(rig, by_hand)
-        start_job(rig.systems(), rig.steps(), newest, StartOptions())
+        _, decision = start_job(rig.systems(), rig.steps(), newest, StartOptions())
+        assert decision.verdict is Verdict.SAFE
         assert rig.damage(rig.finish()) == (0, 0)
+        seen(
+            rows,
+            stack,
+            "v1 job from an older savepoint of its run, cancelled in time",
+            "v1",
+            "The same, cancelled as the refusal says; then a start from the newest savepoint.",
+            answer=("SAFE", None, 0),
+            damage=(0, 0),
+        )
 
 
-def test_the_number_is_what_its_first_commit_doubles(stack: Stack) -> None:
+def test_the_number_is_what_its_first_commit_doubles(stack: Stack, rows: list[Row]) -> None:
     with running_job(stack, sink="v1") as rig:
         by_hand, _, between = _from_older(rig)
         do.wait_checkpoints(rig, by_hand, 1)
@@ -64,3 +75,12 @@ def test_the_number_is_what_its_first_commit_doubles(stack: Stack) -> None:
         produced = rig.producer.stop()
         wait_until(lambda: rig.row_count() >= produced.total + between, "the first commit", 90)
         assert rig.damage(produced) == (0, between)
+        seen(
+            rows,
+            stack,
+            "v1 job from an older savepoint of its run, left alone",
+            "v1",
+            "Somebody has started the job from an older savepoint; it runs and has not committed yet.",
+            answer=("WOULD_DUPLICATE", "doubling_soon", between),
+            damage=(0, between),
+        )

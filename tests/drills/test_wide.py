@@ -20,6 +20,7 @@ from playground.orders import OrdersProducer
 from playground.rest import get_json
 from playground.sql import Sink, orders_script
 from playground.stack import Stack
+from tests.drills.record import Row, seen
 from tests.e2e.rig import RATE, Rig, wait_until
 
 _PARALLELISM = 3
@@ -72,7 +73,9 @@ def _merged(first: str, second: str) -> str:
 
 
 @pytest.mark.parametrize("sink", ["v2", "v1"])
-def test_a_wide_job_is_exact_and_each_table_has_its_number(wide_stack: Stack, sink: Sink) -> None:
+def test_a_wide_job_is_exact_and_each_table_has_its_number(
+    wide_stack: Stack, rows: list[Row], sink: Sink
+) -> None:
     with _wide(wide_stack, sink) as (first, second):
         for rig in (first, second):
             rig.wait_rows(200, timeout=120)
@@ -96,6 +99,15 @@ def test_a_wide_job_is_exact_and_each_table_has_its_number(wide_stack: Stack, si
         assert decision.verdict is Verdict.SAFE
         for rig in (first, second):
             assert rig.damage(rig.finish(timeout=120)) == (0, 0)
+    seen(
+        rows,
+        wide_stack,
+        "two topics, two tables, parallelism 3, two TaskManagers",
+        sink,
+        "An older savepoint was refused with each table's own rows before; then the newest is started.",
+        answer=(decision.verdict, None, 0),
+        damage=(0, 0),
+    )
 
 
 def _hosts(stack: Stack, job_id: str) -> int:

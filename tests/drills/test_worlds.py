@@ -6,7 +6,8 @@ import pytest
 
 from playground.stack import Stack
 from tests.drills import worlds
-from tests.drills.worlds import Row, World
+from tests.drills.play import World, play
+from tests.drills.record import Row, as_table
 
 
 def _named(case: object) -> str | None:
@@ -24,6 +25,6 @@ def test_on_flink_1_20(old_stack: Stack, rows: list[Row], world: World, sink: st
 
 
 def _play(stack: Stack, rows: list[Row], world: World, sink: str) -> None:
-    row = worlds.play(world, sink, stack)
+    row = play(world, sink, stack)
     rows.append(row)
-    assert row.as_expected, f"expected {world.expected[sink]}\n{worlds.as_table([row])}"
+    assert row.as_expected, f"expected {world.expected[sink]}\n{as_table([row])}"

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_flink_iceberg.model import Restart
 from playground.stack import Stack
-from tests.drills.worlds import After, Row
+from tests.drills.record import Row, seen
 from tests.e2e.rig import Rig, running_job
 from tests.e2e.test_kill import _spec, _start
 from tests.support.proxy import proxy
@@ -33,7 +33,16 @@ def test_two_runs_at_once(stack: Stack, rows: list[Row], tmp_path: Path, sink: s
         assert rig.running() == [done[-1].running_job.job_id] or rig.running() == [done[0].running_job.job_id]
         lost, doubled = rig.damage(rig.finish())
     answer = "one refused" if len(done) == 1 else "one after the other"
-    rows.append(_row("two runs at once", sink, stack, answer, damage=(lost, doubled), begun=begun))
+    seen(
+        rows,
+        stack,
+        "two runs at once",
+        sink,
+        "Two runs of one DAG restart the job at the same time, each with a record of its own.",
+        answer=(answer, None, None),
+        damage=(lost, doubled),
+        seconds=time.monotonic() - begun,
+    )
     assert (lost, doubled) == (0, 0)
 
 
@@ -66,8 +75,15 @@ def test_a_clear_during_a_stop(stack: Stack, rows: list[Row], tmp_path: Path, si
         assert len(set(stops)) == 1, "a second stop with another id can kill the job"
         assert rig.running() == [done.running_job.job_id]
         lost, doubled = rig.damage(rig.finish())
-    rows.append(
-        _row(f"clear during a stop, {moment}", sink, stack, "adopted", damage=(lost, doubled), begun=begun)
+    seen(
+        rows,
+        stack,
+        f"clear during a stop, {moment}",
+        sink,
+        "The task is killed with its stop in flight, and cleared: a new request.",
+        answer=("the stop is adopted", None, None),
+        damage=(lost, doubled),
+        seconds=time.monotonic() - begun,
     )
     assert (lost, doubled) == (0, 0)
 
@@ -75,20 +91,3 @@ def test_a_clear_during_a_stop(stack: Stack, rows: list[Row], tmp_path: Path, si
 def _own_spec(rig: Rig, directory: Path) -> Path:
     directory.mkdir()
     return _spec(rig, directory, rig.stack.flink_url, rig.stack.gateway_url)
-
-
-def _row(world: str, sink: str, stack: Stack, answer: str, *, damage: tuple[int, int], begun: float) -> Row:
-    is_exact = damage == (0, 0)
-    return Row(
-        world=world,
-        sink=sink,
-        flink=stack.versions.flink,
-        verdict=answer,
-        cause=None,
-        said=None,
-        after=(After.EXACT if is_exact else After.NO_NUMBER).value,
-        lost=damage[0],
-        doubled=damage[1],
-        as_expected=is_exact,
-        seconds=round(time.monotonic() - begun, 1),
-    )

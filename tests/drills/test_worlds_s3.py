@@ -22,6 +22,7 @@ from playground.disk import MEGABYTE
 from playground.downloads import Bundle, Cache
 from playground.stack import Stack
 from playground.versions import Artifact
+from tests.drills.record import Row, seen
 from tests.e2e.rig import Rig, running_job
 from tests.support.s3 import KEY, S3, SECRET, open_s3
 
@@ -72,7 +73,7 @@ def _systems(rig: Rig, s3: S3) -> Systems:
 
 @pytest.mark.parametrize("sink", ["v2", "v1"])
 def test_a_restart_from_s3_is_exact_and_the_older_state_is_foretold(
-    s3_stack: Stack, s3: S3, sink: str, caplog: pytest.LogCaptureFixture
+    s3_stack: Stack, s3: S3, rows: list[Row], sink: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running_job(s3_stack, sink=sink) as rig:  # type: ignore[arg-type]
         rig.wait_rows(200)
@@ -94,3 +95,12 @@ def test_a_restart_from_s3_is_exact_and_the_older_state_is_foretold(
         assert decision.verdict is Verdict.SAFE
         assert rig.damage(rig.finish()) == (0, 0)
     assert SECRET not in caplog.text
+    seen(
+        rows,
+        s3_stack,
+        "restarted from states in S3",
+        sink,
+        "Checkpoints and savepoints lie in S3; an older savepoint was refused with its rows before.",
+        answer=(decision.verdict, None, 0),
+        damage=(0, 0),
+    )

@@ -161,7 +161,7 @@ def running_job(
 ) -> Iterator[Rig]:
     """A running job with a name, topic and table of its own; ended by its id afterwards.
 
-    :param first_interval: checkpoint interval of the first run (SQL only): ``"1 h"`` leaves checkpoints to the test.
+    :param first_interval: checkpoint interval of the first run: ``"1 h"`` leaves checkpoints to the test.
     """
     number = next(_numbers)
     name, topic, table = f"job-{number}", f"topic-{number}", f"shop.table_{number}"
@@ -169,11 +169,11 @@ def running_job(
     source = stack.source(topic)
     sink_value = TableSink(table, sink_uid=name, **declared)
     script: str | None = None
+    interval = {"execution.checkpointing.interval": first_interval} if first_interval else {}
     if deployment == "sql":
         make = filtered_script if filtered else orders_script
         script = make(stack.catalog, source, sink=sink, table=table, uid_suffix=name, job_name=name)
         job = FlinkJob(name, deployment=SqlDeployment(script), sinks=[sink_value])
-        interval = {"execution.checkpointing.interval": first_interval} if first_interval else {}
         job_id = stack.submit(script, properties=interval)
     else:
         args = orders_args(stack.catalog, source, sink=sink, table=table, uid=name, job_name=name)
@@ -184,7 +184,9 @@ def running_job(
             deployment=JarDeployment(jar_id, entry_class=ENTRY_CLASS, program_args=args),
             sinks=[sink_value],
         )
-        job_id = run_jar(stack.flink_url, jar, entry_class=ENTRY_CLASS, program_args=args)
+        job_id = run_jar(
+            stack.flink_url, jar, entry_class=ENTRY_CLASS, program_args=args, properties=interval
+        )
         wait_until_running(stack.flink_url, job_id)
     rig = Rig(stack, job, topic, script, producer, job_id)
     try:

@@ -37,7 +37,8 @@ import org.apache.iceberg.types.Types;
  *
  * <p>Arguments are {@code key=value}: {@code bootstrap}, {@code topic}, {@code group}, {@code table}, {@code sink}
  * (v1 or v2), {@code uid} (the sink's uidPrefix or uidSuffix), {@code source} (the source's uid, if it is not made of
- * the sink's), {@code name}, {@code parallelism}, {@code catalog} (its name), and every {@code catalog.KEY} as a property of the catalog. The table is created if it is missing.
+ * the sink's), {@code name}, {@code parallelism}, {@code catalog} (its name), and every {@code catalog.KEY} as a property
+ * of the catalog. The table is created if it is missing.
  */
 public final class OrdersJob {
 

@@ -167,13 +167,38 @@ def _by_brokers(
     :raises BrokersUnreachable: nobody names the brokers of a topic.
     """
     left = set(topics)
-    for table in systems.deployment.kafka_tables():
+    tables = systems.deployment.kafka_tables()
+    clusters = {table.properties.get(BOOTSTRAP, "") for table in tables if table.topics} - {""}
+    for table in tables:
         names = frozenset(left & table.topics)
         left -= names
         if names:
-            yield _with_address({**table.properties, **systems.kafka}, names), names
+            settings = cluster_settings(table.properties, systems.kafka, is_only=len(clusters) < 2)
+            yield _with_address(settings, names), names
     if left:
-        yield _with_address(systems.kafka, frozenset(left)), frozenset(left)
+        plain = {key: item for key, item in systems.kafka.items() if "/" not in key}
+        yield _with_address(plain, frozenset(left)), frozenset(left)
+
+
+def cluster_settings(
+    script: Mapping[str, str], connection: Mapping[str, str], *, is_only: bool
+) -> Mapping[str, str]:
+    """How one cluster of a script is reached: the script's properties, under those that the connection has for it.
+
+    ``<the script's bootstrap.servers>/<property>`` is meant for that cluster. A plain property is meant for the only
+    cluster of a script: with several, an address would replace every one's, and a password would go to all of them.
+    """
+    address = script.get(BOOTSTRAP, "")
+    plain = {key: item for key, item in connection.items() if "/" not in key}
+    if not is_only and address and plain.get(BOOTSTRAP) != address:
+        plain = {}
+    prefix = f"{address}/"
+    own = {
+        key.removeprefix(prefix): item
+        for key, item in connection.items()
+        if address and key.startswith(prefix)
+    }
+    return {**script, **plain, **own}
 
 
 def _with_address(settings: Mapping[str, str], topics: frozenset[str]) -> Mapping[str, str]:

@@ -36,7 +36,8 @@ class Systems:
     :param state_files: reads the bytes of savepoints; ``None``: the worker cannot see them.
     :param savepoint_roots: directories below which savepoints may lie; empty: neither the connection nor the cluster
         names any.
-    :param kafka: Kafka's properties that the connection gives, over those of the script.
+    :param kafka: Kafka's properties that the connection gives, over those of the script; see
+        :func:`~airflow_flink_iceberg.restart.source.cluster_settings`.
     :param on_run: told the id of a run as soon as it is known, outside of the downtime: who waits wants to look at it.
     """
 

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_flink_iceberg.model.topics import TopicFacts
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.source import SourceFacts
+from airflow_flink_iceberg.restart.source import SourceFacts, cluster_settings
 from airflow_flink_iceberg.restart.state import State
 from tests.support.guard_worlds import answer, facts, run_id, state
 
@@ -97,3 +97,32 @@ def test_silent_brokers_decide_nothing_and_it_is_said() -> None:
     decision = decide(facts("a:4+10", reads({"orders/0": 60}), source=SourceFacts(None, "no extra", of=OF)))
     assert answer(decision) == "SAFE"
     assert decision.not_checked == ("source_available: unknown (no extra)",)
+
+
+SCRIPT = {"bootstrap.servers": "a:9092", "security.protocol": "SASL_SSL"}
+
+
+@pytest.mark.parametrize(
+    ("connection", "is_only", "expected"),
+    [
+        ({"bootstrap.servers": "proxy:1"}, True, {**SCRIPT, "bootstrap.servers": "proxy:1"}),
+        # With two clusters it would be asked for the topics of both, and given the password of one.
+        ({"bootstrap.servers": "proxy:1", "sasl.password": "x"}, False, SCRIPT),
+        ({"sasl.password": "x"}, False, SCRIPT),
+        ({"bootstrap.servers": "a:9092", "sasl.password": "x"}, False, {**SCRIPT, "sasl.password": "x"}),
+        (
+            {"a:9092/bootstrap.servers": "proxy:1", "b:9092/sasl.password": "x"},
+            False,
+            {**SCRIPT, "bootstrap.servers": "proxy:1"},
+        ),
+        (
+            {"a:9092/bootstrap.servers": "proxy:1", "bootstrap.servers": "other:1"},
+            True,
+            {**SCRIPT, "bootstrap.servers": "proxy:1"},
+        ),
+    ],
+)
+def test_the_connections_properties_go_to_the_cluster_that_they_are_meant_for(
+    connection: dict[str, str], is_only: bool, expected: dict[str, str]
+) -> None:
+    assert cluster_settings(SCRIPT, connection, is_only=is_only) == expected

@@ -2,7 +2,7 @@
 
 ``N`` lives (5,000) of each sink, with commits of others, compactions, deletes, expiry by either library, rollbacks,
 stops whose commit failed, and restores of older states among them; of each, some states and the start without state
-are asked about and really made. Prints the shares and leaves them as ``.playground/model.json``; 1 if a SAFE was
+are asked about and really made. Prints the shares and leaves them as ``build/model.json``; 1 if a SAFE was
 wrong or a number differed from the damage.
 """
 
@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.support.judged import Judged, shares
 from tests.support.sink_histories import Outcome, outcomes
 
-RESULT = Path(__file__).resolve().parents[2] / ".playground" / "model.json"
+RESULT = Path(__file__).resolve().parents[2] / "build" / "model.json"
 HISTORIES = 5_000
 
 
@@ -35,9 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{_harmless_unknowns(played):7d}  of the UNKNOWN would have done no harm\n")
     RESULT.parent.mkdir(exist_ok=True)
     counts = {sink: Counter(each.judged.value for each in played) for sink, played in found.items()}
-    RESULT.write_text(
-        json.dumps({"histories": histories, "starts": counts}, indent=1) + "\n", encoding="utf-8"
-    )
+    document = {
+        "on": datetime.now(UTC).date().isoformat(),
+        "histories": histories,
+        "harmless_unknowns": sum(map(_harmless_unknowns, found.values())),
+        "starts": counts,
+    }
+    RESULT.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     wrong = [each for played in found.values() for each in played if each.judged in _WRONG]
     for outcome in wrong[:20]:
         print(outcome)

@@ -2,7 +2,7 @@
 
 Every start is asked about and then really made, also where it was refused; the rows are counted by an oracle that uses
 none of the package's code. ``python -m tests.drills.shapes [--shape NAME]... [--sink v1|v2] [--directory DIR]`` prints
-the table and leaves it as ``.playground/shapes.json``.
+the table and leaves it as ``build/shapes.json``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_flink_iceberg.model.decision import Verdict
@@ -21,7 +22,7 @@ from tests.drills.shapes_jobs import SHAPES, Shape
 from tests.drills.shapes_starts import LIVES, Answer
 from tests.support.judged import Judged, judge
 
-RESULT = Path(__file__).resolve().parents[2] / ".playground" / "shapes.json"
+RESULT = Path(__file__).resolve().parents[2] / "build" / "shapes.json"
 SINKS = ("v2", "v1")
 
 
@@ -88,7 +89,11 @@ def write(rows: Iterable[Row], path: Path = RESULT) -> None:
     """Leave the rows and their summary as JSON."""
     rows = list(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"summary": dict(summary(rows)), "starts": [asdict(row) for row in rows]}
+    document = {
+        "on": datetime.now(UTC).date().isoformat(),
+        "summary": dict(summary(rows)),
+        "starts": [asdict(row) for row in rows],
+    }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

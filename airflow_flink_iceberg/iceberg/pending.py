@@ -6,6 +6,7 @@ commit that failed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from airflow_flink_iceberg.model.errors import MetadataUnreadable
 
 MAX_MANIFESTS = 2_000
 """How many manifests are searched before it is said that this could not be done."""
+MAX_SNAPSHOTS = 1_000
+"""How many snapshots' lists of manifests are."""
+SEARCH_TIMEOUT = 20.0
+"""Seconds for both: the job is down meanwhile, and each file is a request to the storage."""
 
 _THREADS = 8
 
@@ -73,11 +78,15 @@ def _look_at_file(io: FileIO, file: DataFile) -> StagedLook:
 
 
 class CommittedFiles:
-    """The data files that some snapshots brought into a table or took off it; each manifest is read once."""
+    """The data files that some snapshots brought into a table or took off it; each manifest is read once.
+
+    All questions together take :data:`SEARCH_TIMEOUT` at most.
+    """
 
     def __init__(self, io: FileIO) -> None:
         self._io = io
         self._found: dict[str, frozenset[str]] = {}
+        self._deadline: float | None = None
 
     def changed_by(self, snapshots: Iterable[Snapshot]) -> frozenset[str]:
         """The paths in the manifests that these snapshots wrote.
@@ -86,8 +95,8 @@ class CommittedFiles:
         """
         return self._paths(
             manifest
-            for snapshot in snapshots
-            for manifest in self._manifests(snapshot)
+            for count, snapshot in enumerate(snapshots)
+            for manifest in self._manifests(snapshot, count)
             if manifest.added_snapshot_id == snapshot.snapshot_id
         )
 
@@ -98,9 +107,10 @@ class CommittedFiles:
         """
         return self._paths(self._manifests(snapshot))
 
-    def _manifests(self, snapshot: Snapshot) -> list[ManifestFile]:
+    def _manifests(self, snapshot: Snapshot, count: int = 0) -> list[ManifestFile]:
         if not snapshot.manifest_list:
             return []
+        self._go_on(count, MAX_SNAPSHOTS, "snapshots")
         try:
             return list(read_manifest_list(self._io.new_input(snapshot.manifest_list)))
         except (OSError, ValueError) as error:
@@ -109,10 +119,16 @@ class CommittedFiles:
     def _paths(self, manifests: Iterable[ManifestFile]) -> frozenset[str]:
         found: set[str] = set()
         for count, manifest in enumerate(manifests):
-            if count == MAX_MANIFESTS:
-                raise MetadataUnreadable(f"More than {MAX_MANIFESTS} manifests would have to be searched.")
+            self._go_on(count, MAX_MANIFESTS, "manifests")
             found |= self._in(manifest)
         return frozenset(found)
+
+    def _go_on(self, count: int, most: int, what: str) -> None:
+        self._deadline = self._deadline or time.monotonic() + SEARCH_TIMEOUT
+        if count >= most:
+            raise MetadataUnreadable(f"More than {most:,} {what} would have to be searched.")
+        if time.monotonic() > self._deadline:
+            raise MetadataUnreadable(f"Searching {what} took longer than {SEARCH_TIMEOUT:g} s.")
 
     def _in(self, manifest: ManifestFile) -> frozenset[str]:
         path = manifest.manifest_path

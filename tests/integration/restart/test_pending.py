@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
+from airflow_flink_iceberg.iceberg import pending
 from airflow_flink_iceberg.model.decision import Decision
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.start import StartOptions
@@ -109,3 +110,18 @@ def test_what_a_rollback_took_away_may_come_back(world) -> None:
     assert before is not None
     world.table.manage_snapshots().set_current_snapshot(before.snapshot_id).commit()
     assert answer(decision(world, path)) == "SAFE"
+
+
+@pytest.mark.parametrize("bound", ["MAX_SNAPSHOTS", "MAX_MANIFESTS", "SEARCH_TIMEOUT"])
+def test_a_long_table_is_searched_up_to_a_bound_and_beyond_it_is_unknown(
+    world, opened, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    path = world.stage("a:5", ROWS)
+    for _ in range(6):
+        world.commit(None, [(0, 1)])
+    monkeypatch.setattr(pending, bound, 0 if bound == "SEARCH_TIMEOUT" else 4)
+    opened.clear()
+    found = decision(world, path)
+    assert answer(found) == "UNKNOWN state_unreadable"
+    assert {"SEARCH_TIMEOUT": "took longer than 0 s"}.get(bound, "More than 4") in found.findings[0].message
+    assert len([name for name in opened if name.startswith("snap-")]) <= 5

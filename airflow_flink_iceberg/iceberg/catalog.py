@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.io import FileIO
+from pyiceberg.io import FileIO, InputStream
 from pyiceberg.table import Table
 
 from airflow_flink_iceberg.iceberg.connect import CatalogConfig, open_catalog, reason, reported
-from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_metadata
+from airflow_flink_iceberg.iceberg.known_snapshots import read_beside
+from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_beside, parse_metadata
 from airflow_flink_iceberg.iceberg.pointers import Pointer, SqlPointer, open_pointer
 from airflow_flink_iceberg.model.errors import (
     CatalogUnreachable,
@@ -163,9 +166,14 @@ class TableAccess:
         :raises FileNotFoundError: it is not there.
         :raises CatalogUnreachable: the storage did not answer.
         """
+        with self._opened(location) as stream:
+            return stream.read()
+
+    @contextmanager
+    def _opened(self, location: str) -> Iterator[InputStream]:
         try:
             with self._file_io(location).new_input(location).open() as stream:
-                return stream.read()
+                yield stream
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -179,16 +187,18 @@ class TableAccess:
                     return cached
             with reported(self.config, f"table {self.identifier}"):
                 embedded = self.pointer.embedded(location, refs_only=refs_only)
-            metadata = embedded or self._read_newest(location)
+            metadata = embedded or self._read_newest(location, self._cached.get(False))
             if older := self._cached.get(False):
                 metadata.learn_from(older)
             self._cached[refs_only and embedded is not None] = metadata
             return metadata
 
-    def _read_newest(self, location: str) -> TableMetadata:
+    def _read_newest(self, location: str, older: TableMetadata | None) -> TableMetadata:
         for attempt in range(_READ_ATTEMPTS):
             try:
-                return parse_metadata(self.read_file(location), location)
+                return self._read_beside(location, older) or parse_metadata(
+                    self.read_file(location), location
+                )
             except FileNotFoundError as error:
                 # A busy writer with write.metadata.delete-after-commit.enabled may have removed it meanwhile.
                 newest = self.metadata_location()
@@ -199,6 +209,16 @@ class TableAccess:
                     ) from error
                 location = newest
         raise MetadataUnreadable(f"The metadata of {self.identifier} moved faster than it could be read.")
+
+    def _read_beside(self, location: str, older: TableMetadata | None) -> TableMetadata | None:
+        """The file at ``location``, when it is ``older`` with more snapshots after its own."""
+        known = older.known if older else None
+        # Once a quarter is new, the whole file is read, and is what the next versions are compared with.
+        if older is None or known is None or older.snapshot_count > len(known.snapshots) * 5 // 4:
+            return None
+        with self._opened(location) as stream:
+            found = read_beside(stream, known, is_local=location.startswith(("file:", "/")))
+        return parse_beside(found, known, location) if found else None
 
     def _file_io(self, location: str) -> FileIO:
         if self._table_io is not None:

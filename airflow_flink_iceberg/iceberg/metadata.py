@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from airflow_flink_iceberg.iceberg.known_snapshots import Beside, Known, known_in
 from airflow_flink_iceberg.iceberg.snapshots import JOB_ID, Link, Snapshot, decode_link, decode_snapshot
 from airflow_flink_iceberg.model.errors import BranchNotFound, MetadataUnreadable
 
@@ -63,6 +64,7 @@ class _Document(msgspec.Struct, rename="kebab"):
     metadata_log: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 _Entry = TypeVar("_Entry")
 _SNAPSHOT_LOG = msgspec.json.Decoder(tuple[SnapshotLogEntry, ...] | None)
 _METADATA_LOG = msgspec.json.Decoder(tuple[MetadataLogEntry, ...] | None)
@@ -74,11 +76,13 @@ class TableMetadata:
     """One version of a table; immutable, and safe to share between threads.
 
     ``uuid``, ``location`` (the table's), ``metadata_location`` (this file's), ``format_version``, ``properties``,
-    ``refs``, ``schema_id``, ``spec_id``, ``last_updated_ms`` and ``last_sequence_number`` are attributes.
+    ``refs``, ``schema_id``, ``spec_id``, ``last_updated_ms`` and ``last_sequence_number`` are attributes, as is
+    ``known``: what a newer version need not read again.
     """
 
-    def __init__(self, document: _Document, metadata_location: str) -> None:
+    def __init__(self, document: _Document, metadata_location: str, known: Known | None = None) -> None:
         self.metadata_location = metadata_location
+        self.known = known
         self.location = document.location
         self.uuid = document.table_uuid or ""
         self.format_version = document.format_version
@@ -207,13 +211,13 @@ class TableMetadata:
     def _link_at(self, position: int) -> Link:
         try:
             return decode_link(self._snapshots[position])
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._unreadable(f"snapshot number {position}", error) from error
 
     def _decode_snapshot(self, position: int) -> Snapshot:
         try:
             return decode_snapshot(self._snapshots[position])
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._unreadable(f"snapshot number {position}", error) from error
 
     def _decode_log(
@@ -221,7 +225,7 @@ class TableMetadata:
     ) -> tuple[_Entry, ...]:
         try:
             return decoder.decode(raw) or ()
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise self._unreadable(name, error) from error
 
     def _unreadable(self, what: str, error: Exception) -> MetadataUnreadable:
@@ -235,9 +239,25 @@ def parse_metadata(content: bytes | msgspec.Raw, metadata_location: str) -> Tabl
     """
     plain = unzip(content, metadata_location) if isinstance(content, bytes) else content
     try:
-        return TableMetadata(_DOCUMENT.decode(plain), metadata_location)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        document = _DOCUMENT.decode(plain)
+    except _UNREADABLE as error:
         raise MetadataUnreadable(f"Table metadata {metadata_location} cannot be read: {error}.") from error
+    known = known_in(plain, document.snapshots or []) if isinstance(plain, bytes) else None
+    return TableMetadata(document, metadata_location, known)
+
+
+def parse_beside(beside: Beside, known: Known, metadata_location: str) -> TableMetadata | None:
+    """What :func:`parse_metadata` makes of the whole file; ``None``: the whole file has to be looked at."""
+    try:
+        document = _DOCUMENT.decode(beside.document)
+    except _UNREADABLE:
+        return None
+    found = document.snapshots or []
+    if not found or bytes(found[0]) != beside.stand_in:
+        return None
+    # Copied, or each of them would keep the whole document.
+    document.snapshots = [*known.snapshots, *(raw.copy() for raw in found[1:])]
+    return TableMetadata(document, metadata_location, known)
 
 
 def unzip(content: bytes, metadata_location: str) -> bytes:

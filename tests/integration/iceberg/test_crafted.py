@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
 from tests.integration.iceberg.conftest import Lake
@@ -47,3 +50,28 @@ def test_history_is_put_below_a_table_that_lives(lake: Lake) -> None:
     lake.append(3)
     assert lake.ids() == [0, 1, 2]
     assert lake.table.scan(snapshot_id=foreign[0]).to_arrow().num_rows == 0
+
+
+def test_a_long_history_is_read_once_and_then_only_what_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crafted = craft_table(tmp_path, 4_000)
+    access = crafted.access()
+    whole: list[str] = []
+    read_file = TableAccess.read_file
+
+    def noted(self: TableAccess, location: str) -> bytes:
+        whole.append(location)
+        return read_file(self, location)
+
+    monkeypatch.setattr(TableAccess, "read_file", noted)
+    first = access.metadata()
+    update_refs(crafted.access(), [RefChange("pin", first.head() or 0)])
+    read = len(whole)
+    second = access.metadata()
+    assert (len(whole), "pin" in second.refs, second.snapshot_count) == (read, True, 4_000)
+    insert_history(crafted.access(), 1)  # below all others, so that the first is another one
+    read = len(whole)
+    third = access.metadata()
+    assert (len(whole), third.snapshot_count) == (read + 1, 4_001)
+    assert list(third.snapshots()) == list(crafted.access().metadata().snapshots())

@@ -78,9 +78,16 @@ def _read(key: str, text: str) -> Baseline | InvalidValue:
 
 def _require_numbers(baseline: Baseline) -> None:
     """Values decode leniently, and a sum over something else would be no proof."""
-    numbers = [baseline.pending_rows, *baseline.offsets.values(), *baseline.log_starts.values()]
+    numbers = [
+        baseline.pending_rows,
+        *baseline.offsets.values(),
+        *baseline.log_starts.values(),
+        *baseline.staged.values(),
+    ]
     numbers += [each for each in (baseline.snapshot_id, baseline.checkpoint_id) if each is not None]
     if any(isinstance(number, bool) or not isinstance(number, int) for number in numbers):
         raise InvalidValue("one of its numbers is none")
     if not all(key.rpartition("/")[2].isdigit() for key in baseline.offsets):
         raise InvalidValue("its offsets are not by topic/partition")
+    if baseline.staged and sum(baseline.staged.values()) != baseline.pending_rows:
+        raise InvalidValue("its staged rows are not its pending ones")

@@ -100,6 +100,7 @@ def _made(context: CheckContext, found: Match) -> Baseline:
         snapshot_id=found.gap.snapshot_id,
         offsets=state.offsets,
         pending_rows=found.gap.pending_rows,
+        staged=found.settled.staged,
         job_id=state.job_id,
         checkpoint_id=state.checkpoint_id,
         log_starts=dict(topics.log_starts) if topics else {},

@@ -18,7 +18,7 @@ from airflow_flink_iceberg.flink.metadata import (
     SnapshotKind,
 )
 from airflow_flink_iceberg.flink.metadata_kafka import SOURCE_STATE
-from airflow_flink_iceberg.iceberg.staged import decode_delta_manifests
+from airflow_flink_iceberg.iceberg.staged import StagedManifest, decode_delta_manifests
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
 
@@ -47,13 +47,17 @@ class Broken(FlinkIcebergError):
 
 @dataclass(frozen=True)
 class Staged:
-    """What a sink wrote for one checkpoint, committed or not."""
+    """What a sink wrote for one checkpoint, committed or not.
+
+    :param manifest: where its data files are listed; ``None``: there are none.
+    """
 
     checkpoint_id: int
     job_id: str
     operator_id: str
     holder_id: str
     rows: int
+    manifest: StagedManifest | None = None
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,14 @@ def _entries(committers: tuple[CommitterState, ...]) -> tuple[Staged, ...]:
                 f"the state does not say which job staged checkpoint {entry.checkpoint_id}; its sink would drop it"
             )
         found.append(
-            Staged(entry.checkpoint_id, entry.job_id, entry.operator_id, entry.holder_id, staged.data_rows)
+            Staged(
+                entry.checkpoint_id,
+                entry.job_id,
+                entry.operator_id,
+                entry.holder_id,
+                staged.data_rows,
+                staged.data,
+            )
         )
     return tuple(found)
 

@@ -7,6 +7,7 @@ cost is that of what is new. The baseline (:class:`Baseline`) is what has to be 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from airflow_flink_iceberg.checks import Settle, StateMatchesTable
 from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.integrity import progress
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.edges import Ends, edges
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.proof_state import ProofState, partition_of
 from airflow_flink_iceberg.integrity.results import LISTED, counted, first_line, listed
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from airflow_flink_iceberg.integrity.engines.bounds import BoundsReading, OpenFile, Writer
-    from airflow_flink_iceberg.integrity.engines.coverage import OffsetRange, OffsetSummary
+    from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage, OffsetRange, OffsetSummary
+
+log = logging.getLogger(__name__)
 
 _UNREADABLE = (FlinkIcebergError, OSError, LookupError, ValueError, EOFError, ArithmeticError, SystemError)
 """What a manifest that is no Avro may end in, SystemError in PyIceberg's compiled decoder; the sums stand without."""
@@ -37,6 +41,7 @@ class Settlement:
     :param is_clean: every offset from the start to the state's is in the table once, or staged.
     :param contradicts: the offsets do not fit the state in a way that the sums do not show.
     :param doubled: rows too many; ``missing``: offsets that should be there.
+    :param staged: once it is clean, how many of the staged rows each ``topic/partition`` has.
     :param text: for people; why it is open where it is.
     """
 
@@ -44,25 +49,10 @@ class Settlement:
     contradicts: bool = False
     doubled: int = 0
     missing: int = 0
+    staged: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     tier: str = "state"
     evidence: dict[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Edges:
-    """How the covered offsets fit between where reading began and where it is.
-
-    :param early: offsets below the start: what was staged at the baseline.
-    :param late: offsets up to the state's that are not in the table: what is staged now.
-    :param missing: holes at the start.
-    :param beyond: partitions that reach above the state's offset, or that the state does not know.
-    """
-
-    early: int
-    late: int
-    missing: int
-    beyond: tuple[int, ...]
 
 
 def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, gap: HistoryGap) -> Settlement:
@@ -107,7 +97,55 @@ def _settle(
     if reading.open and check.settle is Settle.ROWS and not reading.has_deletes:
         read = _read_rows(table, reading, columns, gap)
         tier = "rows"
-    return _conclude(state, gap, reading, tier, read)
+    evidence = _reading_evidence(reading, read)
+    if reading.has_deletes:
+        return Settlement(text="There are delete files, so holes prove nothing.", evidence=evidence)
+    if reading.open:
+        # What the settled files have twice is doubled whatever the open ones hold.
+        summary = reading.coverage.summary(cap=LISTED)
+        text = _open_text(reading, summary, tier)
+        return Settlement(doubled=summary.doubled, text=text, tier=tier, evidence=evidence)
+    staged = _staged(table, check, gap) if gap.pending else None
+    found, summary = _with_staged(_ends(context, state, gap), reading, read, staged)
+    more = {
+        "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
+        "gaps": listed([_range(item) for item in summary.gaps], summary.gap_ranges),
+        "doubled": found.doubled,
+        "missing": found.missing,
+    }
+    return replace(found, tier=tier, evidence={**evidence, **more})
+
+
+def _with_staged(
+    ends: Ends, reading: BoundsReading, read: int, staged: OffsetCoverage | None
+) -> tuple[Settlement, OffsetSummary]:
+    """Judge what is committed together with what is staged, where that is known offset by offset."""
+    by = f"bounds of {counted(reading.settled, 'file')}"
+    by += f" and rows of {counted(read, 'file')}" if read else ""
+    summary = reading.coverage.summary(cap=LISTED)
+    late = edges(ends, summary).late
+    if staged is not None:
+        reading.coverage.include(staged)
+        summary, ends = reading.coverage.summary(cap=LISTED), replace(ends, pending_now=0)
+    return _complete(ends, summary, late, by), summary
+
+
+def _ends(context: CheckContext, state: ProofState, gap: HistoryGap) -> Ends:
+    staged = context.baseline.staged if context.baseline else None
+    return Ends(gap.starts, state.offsets, gap.pending_at_baseline, staged, gap.pending_rows)
+
+
+def _staged(table: Table, check: StateMatchesTable, gap: HistoryGap) -> OffsetCoverage | None:
+    """Which offsets are staged, ``None`` where that cannot be read: then their number has to do."""
+    from airflow_flink_iceberg.integrity.staged_rows import staged_offsets
+
+    columns = (check.partition_column, check.offset_column)
+    by_rows = check.settle is Settle.ROWS
+    try:
+        return staged_offsets(table, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows)
+    except _UNREADABLE as error:
+        log.info("Staged rows could not be looked at: %s", first_line(error))
+        return None
 
 
 class _WriterOf:
@@ -150,9 +188,9 @@ def suspects(newest_first: Sequence[Snapshot]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _conclude(state: ProofState, gap: HistoryGap, reading: BoundsReading, tier: str, read: int) -> Settlement:
+def _reading_evidence(reading: BoundsReading, read: int) -> dict[str, object]:
     summary = reading.coverage.summary(cap=LISTED)
-    evidence: dict[str, object] = {
+    return {
         "files": reading.files + read,
         "files_settled_by_bounds": reading.settled,
         "files_read": read,
@@ -160,79 +198,33 @@ def _conclude(state: ProofState, gap: HistoryGap, reading: BoundsReading, tier: 
         "foreign_files": reading.foreign,
         "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
     }
-    if reading.has_deletes:
-        return Settlement(text="There are delete files, so holes prove nothing.", evidence=evidence)
-    if reading.open:
-        # What the settled files have twice is doubled whatever the open ones hold.
-        return Settlement(
-            doubled=summary.doubled, text=_open_text(reading, summary, tier), tier=tier, evidence=evidence
-        )
-    evidence["gaps"] = listed([_range(item) for item in summary.gaps], summary.gap_ranges)
-    by = f"bounds of {counted(reading.settled, 'file')}"
-    by += f" and rows of {counted(read, 'file')}" if read else ""
-    found = _complete(state, gap, summary, by)
-    return replace(
-        found, tier=tier, evidence={**evidence, "doubled": found.doubled, "missing": found.missing}
-    )
 
 
-def _complete(state: ProofState, gap: HistoryGap, summary: OffsetSummary, by: str) -> Settlement:
-    """Every file is settled, so the offsets have to tile from where reading began to where it is."""
-    edges = _edges(state, gap.starts, summary)
-    missing = summary.missing + edges.missing + max(edges.late - gap.pending_rows, 0)
-    is_odd = bool(edges.beyond) or edges.early != gap.pending_at_baseline or edges.late < gap.pending_rows
+def _complete(ends: Ends, summary: OffsetSummary, late: Mapping[int, int], by: str) -> Settlement:
+    """Every file is settled, so the offsets have to tile from where reading began to where it is.
+
+    :param late: by partition, offsets that no committed file has.
+    """
+    found = edges(ends, summary)
+    missing = summary.missing + found.missing + max(found.short - ends.pending_now, 0)
+    is_odd = bool(found.beyond) or found.early != ends.unplaced_before or found.short < ends.pending_now
     if not (summary.doubled or missing or is_odd):
-        if why := _why_ends_are_open(state, gap):
+        if why := ends.why_open():
             return Settlement(text=f"By {by}, every offset is there once but for {why}.")
-        return Settlement(is_clean=True, text=f"by {by}, every offset is there once, or staged.")
+        staged = {key: late[partition_of(key)] for key in ends.starts if late.get(partition_of(key))}
+        return Settlement(
+            is_clean=True, staged=staged, text=f"by {by}, every offset is there once, or staged."
+        )
     parts = []
     if summary.doubled:
         parts.append(f"{counted(summary.doubled, 'row')} too many ({_ranges(summary.duplicates)})")
     if missing:
         where = f" ({_ranges(summary.gaps)})" if summary.gaps else ""
         parts.append(f"{counted(missing, 'offset')} missing{where}")
-    if edges.beyond:
-        parts.append(f"rows that the state has not read, in partition {edges.beyond[0]}")
+    if found.beyond:
+        parts.append(f"rows that the state has not read, in partition {found.beyond[0]}")
     text = f"By {by}: {'; '.join(parts) or 'the ends do not fit what is staged'}."
     return Settlement(contradicts=is_odd, doubled=summary.doubled, missing=missing, text=text)
-
-
-def _why_ends_are_open(state: ProofState, gap: HistoryGap) -> str:
-    """Staged rows are one number, so over several partitions a loss at one end may make up for a doubling at another.
-
-    Which partitions can have staged rows: now those that were read since the start, at the baseline those read before.
-    """
-    now = [key for key, start in gap.starts.items() if state.offsets[key] > start]
-    if gap.pending_rows and len(now) > 1:
-        return (
-            f"the last ones: of the {counted(gap.pending_rows, 'row')} staged it is not known which of "
-            f"{len(now)} partitions they are of; the state of a later checkpoint has them committed"
-        )
-    before = [key for key, start in gap.starts.items() if start > 0]
-    if gap.pending_at_baseline and len(before) > 1:
-        return (
-            f"the first ones: of the {counted(gap.pending_at_baseline, 'row')} staged at the baseline it is not "
-            f"known which of {len(before)} partitions they are of; kafka_offsets reads all rows"
-        )
-    return ""
-
-
-def _edges(state: ProofState, starts: Mapping[str, int], summary: OffsetSummary) -> _Edges:
-    found = {item.partition: item for item in summary.partitions if item.first is not None}
-    expected = {partition_of(key): (start, state.offsets[key]) for key, start in starts.items()}
-    early = late = missing = 0
-    beyond = [partition for partition in found if partition not in expected]
-    for partition, (start, end) in expected.items():
-        item = found.get(partition)
-        if item is None or item.first is None or item.next is None:
-            late += end - start
-            continue
-        early += max(start - item.first, 0)
-        missing += max(item.first - start, 0)
-        late += max(end - item.next, 0)
-        if item.next > end:
-            beyond.append(partition)
-    return _Edges(early, late, missing, tuple(beyond))
 
 
 def _open_text(reading: BoundsReading, summary: OffsetSummary, tier: str) -> str:

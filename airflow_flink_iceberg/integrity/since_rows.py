@@ -133,10 +133,10 @@ def _can_count_from(baseline: Baseline, check: KafkaOffsets, context: CheckConte
         or baseline.snapshot_id != context.since_snapshot_id
     ):
         return False
-    # What was staged is one number. Of a dense topic with one partition it says which offsets; over several
+    # Else what was staged is one number. Of a dense topic with one partition it says which offsets; over several
     # partitions a loss in one would make up for a doubling in another.
-    is_known = len(baseline.offsets) == 1 and _declared(check, context) is Offsets.DENSE
-    return is_known or not baseline.pending_rows
+    is_dense = len(baseline.offsets) == 1 and _declared(check, context) is Offsets.DENSE
+    return bool(baseline.staged) or is_dense or not baseline.pending_rows
 
 
 def _is_decided(baseline: Baseline, rows: OffsetRows, new: _New, found: _Found) -> bool:
@@ -187,8 +187,10 @@ def _find(check: KafkaOffsets, baseline: Baseline, rows: OffsetRows) -> _Found:
 
 def _starts(check: KafkaOffsets, baseline: Baseline, new: OffsetSummary) -> dict[int, int]:
     """The offset that each partition goes on from; one that was not read then begins where partitions do."""
-    staged = baseline.pending_rows
-    starts = {partition_of(key): max(at - staged, 0) for key, at in baseline.offsets.items() if at >= 0}
+    staged = baseline.staged or dict.fromkeys(baseline.offsets, baseline.pending_rows)
+    starts = {
+        partition_of(key): max(at - staged.get(key, 0), 0) for key, at in baseline.offsets.items() if at >= 0
+    }
     for part in new.partitions:
         first = part.first or 0
         starts.setdefault(part.partition, first if check.first_offset is None else check.first_offset)

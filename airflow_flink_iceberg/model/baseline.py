@@ -34,6 +34,7 @@ class Baseline(Value):
     :param snapshot_id: the snapshot of ``branch`` that belongs to the offsets; ``None``: before the first one.
     :param offsets: next offset by ``topic/partition``, as the state has them; -2 is a partition not read yet.
     :param pending_rows: rows that the state had read and ``snapshot_id`` does not hold: a later commit brings them.
+    :param staged: of which ``topic/partition`` the pending rows are: those right below its offset; empty: not known.
     :param job_id: with ``checkpoint_id``: the state it was made of.
     :param proven_by: ``gap`` (adds up since an older baseline), ``bounds`` or ``rows``.
     :param accepted_rows: rows known to be doubled (> 0) or missing (< 0) that were accepted.
@@ -52,6 +53,7 @@ class Baseline(Value):
     snapshot_id: int | None
     offsets: Mapping[str, int]
     pending_rows: int = 0
+    staged: Mapping[str, int] = field(default_factory=dict)
     basis: Basis = Basis.PROVEN
     proven_by: str = "gap"
     accepted_rows: int | None = None

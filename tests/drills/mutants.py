@@ -21,6 +21,7 @@ _MODEL = ("tests/unit/integrity/test_history_model.py",)
 _STATE = ("tests/integration/integrity/test_state_matches_table.py",)
 _KEPT = ("tests/integration/integrity/test_baselines.py",)
 _SINCE = ("tests/integration/integrity/test_since_rows.py",)
+_STAGED = ("tests/integration/integrity/test_staged_rows.py",)
 _SUITE = ("tests/integration/integrity/test_suite.py", "tests/unit/integrity/test_progress.py")
 
 
@@ -78,9 +79,9 @@ MUTANTS = (
         _KEPT,
     ),
     Mutant("integrity/settlement.py", "if context.baseline and rewrites:", "if False:", _STATE),
-    Mutant("integrity/settlement.py", "is_odd = bool(edges.beyond) or", "is_odd =", _STATE),
+    Mutant("integrity/settlement.py", "is_odd = bool(found.beyond) or", "is_odd =", _STATE),
     Mutant("integrity/settlement.py", "if reading.has_deletes:", "if False:", _STATE),
-    Mutant("integrity/settlement.py", "max(edges.late - gap.pending_rows, 0)", "0", _STATE),
+    Mutant("integrity/settlement.py", "max(found.short - ends.pending_now, 0)", "0", _STATE),
     Mutant("integrity/engines/bounds.py", "if file.record_count != high - low + 1:", "if False:", _STATE),
     Mutant("integrity/engines/bounds.py", "if first != last:", "if False:", _STATE),
     Mutant("integrity/runners/state_matches_table.py", "if found.is_clean:", "if True:", _STATE),
@@ -97,7 +98,6 @@ MUTANTS = (
     Mutant("iceberg/baseline_properties.py", "or not isinstance(number, int)", "", _KEPT),
     Mutant("integrity/since_rows.py", "part.rows - part.doubled - part.beyond", "0", _SINCE),
     Mutant("integrity/since_rows.py", "reached[number] - starts[number] - part.beyond", "0", _SINCE),
-    Mutant("integrity/since_rows.py", "max(at - staged, 0)", "at", _SINCE),
     Mutant(
         "integrity/since_rows.py", "if manifest.added_snapshot_id not in self.since:", "if False:", _SINCE
     ),
@@ -107,8 +107,12 @@ MUTANTS = (
         "integrity/since_rows.py", "return not (is_elsewhere and new.files_of_others)", "return True", _SINCE
     ),
     Mutant("integrity/since_rows.py", "if gap.last >= starts[gap.partition]", "if True", _SINCE),
-    Mutant("integrity/settlement.py", "if gap.pending_rows and len(now) > 1:", "if False:", _STATE),
-    Mutant("integrity/settlement.py", "if gap.pending_at_baseline and len(before) > 1:", "if False:", _STATE),
+    Mutant("integrity/edges.py", "if self.pending_now and len(now) > 1:", "if False:", _STATE),
+    Mutant("integrity/edges.py", "if self.unplaced_before and len(before) > 1:", "if False:", _STATE),
+    Mutant("integrity/edges.py", "start - staged.get(key, 0)", "start", _STAGED),
+    Mutant("integrity/settlement.py", "if staged is not None:", "if False:", _STAGED),
+    Mutant("integrity/staged_rows.py", "or staged.rows != entry.rows", "", _STAGED),
+    Mutant("integrity/since_rows.py", "at - staged.get(key, 0)", "at", _STAGED),
     Mutant("integrity/suite.py", "except Exception as error:", "except KeyError as error:", _SUITE),
     Mutant(
         "integrity/suite.py", "not self._taken or self._taken + megabytes <= self._megabytes", "True", _SUITE

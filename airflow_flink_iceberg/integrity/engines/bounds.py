@@ -107,6 +107,16 @@ def read_bounds(
     return reader.reading
 
 
+def bounds_of_staged(table: Table, columns: tuple[str, str], files: Iterable[DataFile]) -> BoundsReading:
+    """The same for files that the job has staged and no snapshot has.
+
+    :raises InvalidValue: a column is missing or neither int nor long.
+    """
+    reader = _Reader(table.io, _fields(table.schema(), columns), lambda _: Writer.OWN, None)
+    reader.take((0, file) for file in files)
+    return reader.reading
+
+
 def _fields(schema: Schema, columns: tuple[str, str]) -> _Columns:
     found = {item.name: item for item in schema.fields}
     for column in columns:
@@ -124,16 +134,20 @@ class _Reader:
     reading: BoundsReading = field(default_factory=BoundsReading)
 
     def read(self, manifest: ManifestFile) -> None:
-        """Read one manifest; its settled files reach the coverage together."""
+        """Read one manifest."""
+        entries = manifest.fetch_manifest_entry(self.io, discard_deleted=True)
+        self.take((entry.snapshot_id or 0, entry.data_file) for entry in entries)
+
+    def take(self, files: Iterable[tuple[int, DataFile]]) -> None:
+        """Files with the snapshots that added them; those that are settled reach the coverage together."""
         ranges: list[tuple[int, int, int]] = []
-        for entry in manifest.fetch_manifest_entry(self.io, discard_deleted=True):
-            snapshot_id = entry.snapshot_id or 0
+        for snapshot_id, file in files:
             if self.added_by is not None and snapshot_id not in self.added_by:
                 continue
             writer = self.writer_of(snapshot_id)
             if writer is Writer.FOREIGN:
                 self.reading.foreign += 1
-            elif settled := self._settle(entry.data_file, snapshot_id, writer):
+            elif settled := self._settle(file, snapshot_id, writer):
                 self.reading.settled += 1
                 ranges.append(settled)
         if ranges:

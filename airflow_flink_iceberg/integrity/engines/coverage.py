@@ -133,6 +133,15 @@ class OffsetCoverage:
         self.rows += int((ends - starts).sum())
         self._collect(Segments(partitions, starts, ends, np.ones(len(starts), dtype=np.int64)))
 
+    def include(self, other: OffsetCoverage) -> None:
+        """Add all that another one has collected.
+
+        :raises TooManyRanges: more separate ranges than ``max_ranges``.
+        """
+        other._compact()
+        self.rows += other.rows
+        self._collect(other._merged)
+
     def _collect(self, runs: Segments) -> None:
         self._pending.append(runs)
         self._pending_size += len(runs)

@@ -1,0 +1,60 @@
+"""The rows that a state has staged and no commit has taken yet, by their own files.
+
+They are rows of the job like all others, only not in a snapshot. Which offsets they are is told by the bounds of their
+files, or by the files' rows, so that what they repeat, or what they leave out, is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from airflow_flink_iceberg.iceberg.staged_files import StagedName, read_staged
+from airflow_flink_iceberg.integrity.engines.arrow import read_files
+from airflow_flink_iceberg.integrity.engines.bounds import bounds_of_staged
+from airflow_flink_iceberg.integrity.results import clean
+from airflow_flink_iceberg.model.errors import MetadataUnreadable
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+    from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage
+    from airflow_flink_iceberg.integrity.proof_state import Staged
+
+
+def staged_files(table: Table, entries: Iterable[Staged]) -> list[DataFile]:
+    """The data files that these entries list.
+
+    :raises MetadataUnreadable: a manifest is gone, is none, or lists other rows than the state says.
+    """
+    found: list[DataFile] = []
+    for entry in entries:
+        if entry.manifest is None:
+            continue
+        path = entry.manifest.path
+        name = StagedName(
+            path, path.rpartition("/")[2], "", "", entry.checkpoint_id, entry.manifest.length, 0
+        )
+        staged = read_staged(table.io, name)
+        if staged.problem or staged.content != "data" or staged.rows != entry.rows:
+            why = staged.problem or f"it lists {staged.rows:,} rows of {staged.content}, not {entry.rows:,}"
+            raise MetadataUnreadable(f"the staged manifest {clean(name.name)} cannot be counted on: {why}")
+        found += staged.files
+    return found
+
+
+def staged_offsets(
+    table: Table, snapshot_id: int, columns: tuple[str, str], entries: Iterable[Staged], *, by_rows: bool
+) -> OffsetCoverage | None:
+    """The offsets of what is staged; ``None``: not each of them is known.
+
+    :param by_rows: whether data files may be read that bounds do not settle.
+    :raises MetadataUnreadable: see :func:`staged_files`.
+    """
+    reading = bounds_of_staged(table, columns, staged_files(table, entries))
+    if reading.open and by_rows:
+        files = [item.file for item in reading.open]
+        rows = read_files(table, snapshot_id, columns, files, reading.coverage)
+        return None if rows.problem_files or rows.invalid or rows.without_offset else reading.coverage
+    return None if reading.open else reading.coverage

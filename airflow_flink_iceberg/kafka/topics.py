@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -65,16 +66,35 @@ def read_topics(
         ) from None
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Twenty lines of connects and closes for each look would bury the story of a restart; its error says enough."""
-    log = logging.getLogger("kafka")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
+class _Quiet:
+    """Twenty lines of connects and closes for each look would bury the story of a restart; its error says enough.
+
+    Several threads may look at once: the last one out puts back the level that the first one found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = logging.NOTSET
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        log = logging.getLogger("kafka")
+        with self._lock:
+            if not self._inside:
+                self._before = log.level
+                log.setLevel(logging.CRITICAL)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    log.setLevel(self._before)
+
+
+_quiet = _Quiet()
 
 
 def client_settings(settings: Mapping[str, str], timeout: float = TIMEOUT) -> dict[str, Any]:

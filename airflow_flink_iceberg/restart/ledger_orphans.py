@@ -15,9 +15,14 @@ from airflow_flink_iceberg.flink.paths import is_below, normalise_path
 from airflow_flink_iceberg.model.errors import FlinkError, SavepointUnreadable
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart import ids
-from airflow_flink_iceberg.restart.state_files import saved_below
+from airflow_flink_iceberg.restart.state_files import names_in, saved_below
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.systems import Systems, log
+
+_EPOCHS = 100
+"""How many of a task's retries and clears are gone back to."""
+_ATTEMPTS = 5
+"""How many attempts of each are looked for."""
 
 
 @dataclass(frozen=True)
@@ -46,30 +51,44 @@ def orphan_savepoints(systems: Systems, steps: Steps, adopted: Savepoint) -> tup
 
 
 def _directories(steps: Steps) -> Iterator[str]:
-    """Where every attempt of the recorded stop wrote: the last one is recorded, the names of the others follow."""
+    """Where every attempt may have written: the last one is recorded, the names of the others follow.
+
+    Also of requests before a clear, whose record is gone: how often they tried is not known, so a few are looked for.
+    """
     intent = steps.intent(Step.STOP)
     if not intent:
         return
     last = str(intent["target_directory"])
     base, _, _ = last.rpartition("-")
-    epochs = {steps.epoch, steps.recorded_epoch or 0}
+    newest = max(steps.epoch, steps.recorded_epoch or 0)
     earlier = (
         f"{base}-{ids.trigger_id(steps.nonce, intent['job_id'], 'stop', epoch, attempt)[:16]}"
-        for epoch in epochs
-        for attempt in range(1, int(intent["attempt"]))
+        for epoch in range(max(0, newest - _EPOCHS), newest + 1)
+        for attempt in range(1, max(_ATTEMPTS, int(intent["attempt"])) + 1)
     )
     yield from dict.fromkeys((*earlier, last))
 
 
 def _stored(systems: Systems, directories: tuple[str, ...]) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
-    for directory in directories:
+    for directory in _present(systems, directories):
         try:
             for path in saved_below(systems.state_files, directory):
                 found[normalise_path(path)] = _checkpoint_id(systems, path)
         except (SavepointUnreadable, OSError) as error:
             log.info("Whether a stop has left savepoints in %s is not known: %s", directory, error)
     return found
+
+
+def _present(systems: Systems, directories: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are there, by one listing of the directory that they are all in."""
+    parent = directories[-1].rpartition("/")[0]
+    try:
+        names = set(names_in(systems.state_files, parent))
+    except (SavepointUnreadable, OSError) as error:
+        log.info("Which attempts of a stop have left savepoints in %s is not known: %s", parent, error)
+        return directories[-1:]
+    return tuple(each for each in directories if each.rpartition("/")[2] in names)
 
 
 def _checkpoint_id(systems: Systems, path: str) -> int | None:

@@ -108,7 +108,7 @@ def recover(systems: Systems, steps: Steps, options: RecoverOptions) -> Recovery
             return Recovery.from_dict(outcome)
         steps.write({Step.RECOVER: {"intent": _intent(systems, steps, options)}})
     tables, path = [], None
-    heads: Mapping[str, int | None] = (steps.intent(Step.RECOVER) or {}).get("heads") or _heads(systems)
+    heads = _recorded_heads(systems, steps)
     for sink in systems.job.sinks:
         look = _Look(sink, heads[_name(sink)])
         if not options.dry_run:
@@ -123,8 +123,15 @@ def recover(systems: Systems, steps: Steps, options: RecoverOptions) -> Recovery
 
 def _intent(systems: Systems, steps: Steps, options: RecoverOptions) -> dict[str, Any]:
     """Why, and where the branches stood before the first try: what lies above tells a retry what was appended."""
-    recorded = steps.intent(Step.RECOVER) or {}
-    return {"reason": options.reason, "heads": recorded.get("heads") or _heads(systems)}
+    return {"reason": options.reason, "heads": _recorded_heads(systems, steps)}
+
+
+def _recorded_heads(systems: Systems, steps: Steps) -> Mapping[str, int | None]:
+    """As the first try recorded them; a sink that was declared since then stands where it stands now."""
+    recorded: Mapping[str, int | None] = (steps.intent(Step.RECOVER) or {}).get("heads") or {}
+    if all(_name(sink) in recorded for sink in systems.job.sinks):
+        return recorded
+    return {**_heads(systems), **recorded}
 
 
 def _heads(systems: Systems) -> dict[str, int | None]:

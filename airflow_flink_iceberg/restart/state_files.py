@@ -63,6 +63,11 @@ def saved_below(files: StateFiles | None, directory: str) -> tuple[str, ...]:
     return tuple(path for path in paths if files.size(f"{path}/{METADATA_FILE}") is not None)
 
 
+def names_in(files: StateFiles | None, directory: str) -> list[str]:
+    """The names directly below a directory; none and errors as for :func:`saved_below`."""
+    return files.children(directory) if isinstance(files, _RoutedFiles) else []
+
+
 class _RoutedFiles:
     """Local paths go to :class:`LocalFiles`, URLs to a FileIO that is opened on first use.
 

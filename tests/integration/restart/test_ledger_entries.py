@@ -81,6 +81,27 @@ def test_also_one_that_only_the_cluster_remembers_and_one_of_an_earlier_attempt(
     assert orphans == {str(early), remembered.removeprefix("file:")}
 
 
+def test_also_one_of_a_request_before_a_clear_before_the_last(
+    flink: ShopFlink, lake: Lake, systems: Systems
+) -> None:
+    """Cleared twice, and only the last request is recorded."""
+    store, failed = MemoryStore(), []
+    for epoch in (3, 5):
+        flink.stop_outcome = "failed"
+        with pytest.raises(SavepointFailed):
+            stop(systems, Steps(store, epoch=epoch), OPTIONS.stop)
+        failed.append(str(flink.received("POST", "/jobs/[0-9a-f]+/stop")[-1].json["targetDirectory"]))
+    flink.stop_outcome = "saved"
+    steps = Steps(store, epoch=9)
+    savepoint = stop(systems, steps, OPTIONS.stop)
+    early = {str(Path(each.removeprefix("file:")) / "savepoint-a1a1a1-early") for each in failed}
+    for path in early:
+        shutil.copytree(savepoint.path.removeprefix("file:"), path)
+    entries = written(lake, stop_entries(Act(systems, steps, ANN), savepoint))
+    orphans = {entry.savepoint_path for entry in entries if entry.action == "orphan_savepoint"}
+    assert orphans == early
+
+
 def test_without_a_second_one_there_is_no_such_entry(
     flink: ShopFlink, lake: Lake, systems: Systems, steps: Steps
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_flink_iceberg.iceberg.row_positions import Columns
-from airflow_flink_iceberg.model import Savepoint
+from airflow_flink_iceberg.model import Savepoint, TableSink
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM, Recovery
@@ -285,3 +285,16 @@ def test_manifests_in_a_location_of_their_own(tmp_path: Path) -> None:
 
 def _as_savepoint(path: str) -> Savepoint:
     return Savepoint(path, 12, "b" * 32)
+
+
+def test_a_sink_that_was_declared_since_the_first_try(world: StagedWorld) -> None:
+    """The try was killed after its record, and the job got another table before the retry."""
+    world.catalog.create_table("shop.new", schema=world.table.schema())
+    stranded(world)
+    store = KillingStore(1, stored=True)
+    with pytest.raises(Killed):
+        run(world, EXECUTE, store)
+    opened = world.systems()
+    opened.job = replace(opened.job, sinks=(*opened.job.sinks, TableSink("shop.new")))
+    done = recover(opened, Steps(store.survived()), EXECUTE)
+    assert [each.table for each in done.tables] == ["shop.orders", "shop.new"]

@@ -158,11 +158,12 @@ class JobDetails:
             state=JobState.parse(fields.text("state")),
             timestamps={JobState.parse(key): moments.integer(key) for key, at in moments.items() if at},
             vertices=tuple(Vertex.parse(vertex) for vertex in fields.children("vertices")),
-            sources=_sources(fields.optional_child("plan")),
+            sources=sources_of(fields.optional_child("plan")),
         )
 
 
-def _sources(plan: Fields | None) -> frozenset[str] | None:
+def sources_of(plan: Fields | None) -> frozenset[str] | None:
+    """Ids of a plan's vertices that have no input; ``None``: there is no plan."""
     if plan is None or "nodes" not in plan:
         return None
     return frozenset(node.text("id") for node in plan.children("nodes") if "inputs" not in node)

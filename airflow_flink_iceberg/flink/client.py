@@ -20,6 +20,7 @@ from airflow_flink_iceberg.flink.answers import (
     JobSummary,
     Operation,
     SubtaskTimes,
+    sources_of,
 )
 from airflow_flink_iceberg.flink.checkpoints import CheckpointSettings, CheckpointStats
 from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
@@ -216,6 +217,22 @@ class FlinkClient:
                 "job id; "
                 "look at both in the web UI before any retry."
             )
+
+    def planned_sources(
+        self, jar_id: str, *, entry_class: str | None = None, program_args: Sequence[str] = (),
+        parallelism: int | None = None,
+    ) -> frozenset[str] | None:  # fmt: skip
+        """The operator ids of the sources that a run with these arguments makes; ``None``: Flink's plan does not say.
+
+        Flink runs the program's main() up to its submission, so what that does outside is done.
+
+        :raises FlinkRequestRefused: Flink makes no plan of it.
+        """
+        body = {"entryClass": entry_class, "programArgsList": list(program_args), "parallelism": parallelism}
+        given = {key: value for key, value in body.items() if value is not None}
+        timeout = max(RUN_TIMEOUT, self.endpoint.timeout)
+        answer = self._http.send("POST", f"/jars/{_segment(jar_id)}/plan", given, timeout=timeout)
+        return sources_of(Fields(answer, "/jars/plan").optional_child("plan"))
 
     def _get(self, path: str) -> Fields:
         return Fields(self._http.get(path), path)

@@ -128,6 +128,7 @@ class Facts:
     :param under_way: damage that the running job is doing, or about to do; before a stop.
     :param source: its topics; ``None``: not asked, because this is inside a downtime.
     :param program: what is known of the sinks that the start makes.
+    :param planned_sources: operator ids of the sources that it makes; ``None``: not known before the launch.
     """
 
     state: State | None
@@ -138,6 +139,7 @@ class Facts:
     allow_non_restored_state: bool = False
     before_stop: bool = False
     program: SinkProgram = SinkProgram.UNKNOWN
+    planned_sources: frozenset[str] | None = None
     source: SourceFacts | None = None
     under_way: tuple[Finding, ...] = ()
 

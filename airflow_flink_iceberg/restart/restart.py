@@ -95,7 +95,10 @@ def _before(systems: Systems, steps: Steps, options: RestartOptions) -> tuple[Fa
     view = systems.deployment.look()
     stopping.check_stoppable(view, systems.client.checkpoints(view.job_id))
     allowed = options.start.allow_non_restored_state
-    facts = replace(facts_of_running(systems, view), allow_non_restored_state=allowed)
+    planned = systems.deployment.planned_sources() if allowed else None
+    facts = replace(
+        facts_of_running(systems, view), allow_non_restored_state=allowed, planned_sources=planned
+    )
     refuse_early(facts, options.start.accept)
     check_slots(systems, view)
     systems.deployment.prepare()

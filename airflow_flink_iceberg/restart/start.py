@@ -101,9 +101,15 @@ def plan_start(systems: Systems, steps: Steps, facts: Facts, options: StartOptio
         lineage=facts.lineage.with_links(earlier),
         allow_non_restored_state=options.allow_non_restored_state,
         program=systems.deployment.sink_program(),
+        planned_sources=_planned_sources(systems, options),
     )
     decision = replace(decide(facts, open_look(systems)), accepted=options.accept, reason=options.reason)
     return Start(_request(facts, job_id, options.allow_non_restored_state), attempt, decision, facts)
+
+
+def _planned_sources(systems: Systems, options: StartOptions) -> frozenset[str] | None:
+    """Only with the flag, because Flink runs the program for its plan: without it Flink refuses what does not fit."""
+    return systems.deployment.planned_sources() if options.allow_non_restored_state else None
 
 
 def check_decision(start: Start, accept: Collection[Verdict]) -> None:

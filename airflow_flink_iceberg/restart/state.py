@@ -51,6 +51,7 @@ class State:
     :param sink_count: how many Iceberg sinks hold something in it.
     :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
     :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
+    :param source_ids: the operator ids of its Kafka sources.
     :param offsets: ``None``: not read, or two sources read one partition.
     :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
     """
@@ -63,6 +64,7 @@ class State:
     operator_uids: frozenset[str] = frozenset()
     drained: bool = False
     in_flight_data: bool = False
+    source_ids: frozenset[str] = frozenset()
     offsets: Mapping[str, int] | None = None
     sink_count: int = 0
     v1_operators: frozenset[str] = frozenset()
@@ -167,11 +169,20 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
         operator_uids=frozenset(operator.uid for operator in metadata.operators if operator.uid),
         drained=metadata.kind is SnapshotKind.DRAIN,
         in_flight_data=metadata.channel_handles > 0,
+        source_ids=_source_ids_of(metadata),
         offsets=_offsets_of(metadata),
         sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),
         v1_operators=frozenset(each.operator_id for each in committers if each.sink is SinkKind.V1),
         v2_operators=frozenset(entry.operator_id for entry in entries if not entry.is_v1),
     )
+
+
+def _source_ids_of(metadata: SavepointMetadata) -> frozenset[str]:
+    try:
+        return frozenset(source.operator_id for source in metadata.kafka_sources())
+    except SavepointUnreadable as error:
+        log.info("The Kafka sources of checkpoint %s are not known: %s", metadata.checkpoint_id, error)
+        return frozenset()
 
 
 def _offsets_of(metadata: SavepointMetadata) -> dict[str, int] | None:

@@ -164,6 +164,12 @@ class Deployment(Protocol):
     def sink_program(self) -> SinkProgram:
         """What is known of the sinks that the launch makes; costs no request."""
 
+    def planned_sources(self) -> frozenset[str] | None:
+        """The operator ids of the sources that the launch makes; ``None``: not known before it.
+
+        A cluster that can tell runs the program for it once; a repeat costs nothing.
+        """
+
     def prepare(self) -> None:
         """Do everything that a launch needs and that can be done while the old job runs; repeatable.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import Jar
     from airflow_flink_iceberg.flink.client import FlinkClient
 
+log = logging.getLogger(__name__)
+
 
 class JarJob(RestJob):
     """A job whose program is a jar that the cluster has, or a local one with ``upload=True``."""
@@ -23,6 +26,8 @@ class JarJob(RestJob):
         super().__init__(job, client)
         self._deployment = deployment
         self._jar_id: str | None = None
+        self._planned: frozenset[str] | None = None
+        self._is_planned = False
 
     def prepare(self) -> None:
         """Find or upload the jar and check that it has an entry class; again, it does nothing.
@@ -53,6 +58,17 @@ class JarJob(RestJob):
         """A jar does not tell."""
         return SinkProgram.JAR
 
+    def planned_sources(self) -> frozenset[str] | None:
+        """As Flink's own plan of the jar has them; ``None``: Flink makes none of this program.
+
+        :raises InvalidValue: as :meth:`prepare`.
+        """
+        if not self._is_planned:
+            self.prepare()
+            self._planned = self._plan()
+            self._is_planned = True
+        return self._planned
+
     def launch(self, start: StartRequest) -> None:
         """Submit with exactly one POST; Flink has then read the state and initialised the job.
 
@@ -71,6 +87,18 @@ class JarJob(RestJob):
             raise self._duplicate(start, error) from error
         except FlinkRequestRefused as error:
             raise JobFailed(self._launch_message(start, error)) from error
+
+    def _plan(self) -> frozenset[str] | None:
+        try:
+            return self._client.planned_sources(
+                str(self._jar_id), entry_class=self._deployment.entry_class,
+                program_args=self._deployment.program_args, parallelism=self._deployment.parallelism,
+            )  # fmt: skip
+        except FlinkRequestRefused as error:
+            log.info(
+                "Flink makes no plan of jar %s: %s", self._jar_id, root_cause(error.reason) or error.status
+            )
+            return None
 
     def _launch_message(self, start: StartRequest, error: FlinkRequestRefused) -> str:
         origin = f"savepoint {start.savepoint_path}" if start.savepoint_path else "no state"

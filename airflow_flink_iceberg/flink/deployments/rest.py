@@ -108,6 +108,10 @@ class RestJob:
         """A program does not tell."""
         return ()
 
+    def planned_sources(self) -> frozenset[str] | None:
+        """Not known."""
+        return None
+
     def sink_program(self) -> SinkProgram:
         """Whoever launches the job knows."""
         return SinkProgram.UNKNOWN

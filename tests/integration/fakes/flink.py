@@ -63,6 +63,7 @@ class FakeFlink(FakeServer):
         self.application_mode = application_mode
         self.jobs: dict[str, FakeJob] = {}
         self.jars: list[dict[str, Any]] = []
+        self.planned: list[dict[str, Any]] | None = None
         self.config: dict[str, str] = {"rest.port": "8081"}
         self.slots = (8, 8)
         self.stop_outcome = "saved"
@@ -127,6 +128,7 @@ class FakeFlink(FakeServer):
             ("GET", "/jars", self._list_jars),
             ("POST", "/jars/upload", self._upload),
             ("POST", "/jars/([^/]+)/run", self._run),
+            ("POST", "/jars/([^/]+)/plan", self._plan),
         ):
             self.route(method, pattern, handler)
 
@@ -312,6 +314,14 @@ class FakeFlink(FakeServer):
                 f"org.apache.flink.runtime.rest.handler.RestHandlerException: Jar file /tmp/{jar_id} does not exist",
             )
         return self.submit("orders", body["jobId"], body.get("savepointPath"), body)
+
+    def _plan(self, request: Received, jar_id: str) -> Answer:
+        if self.planned is None:
+            error = (
+                "org.apache.flink.client.program.ProgramInvocationException: The main method caused an error"
+            )
+            return refuse(400, f"org.apache.flink.util.FlinkException: Could not run the jar. {error}")
+        return Answer(body={"plan": {"jid": new_id(), "name": "orders", "nodes": self.planned}})
 
     def submit(self, name: str, job_id: str, savepoint: str | None, request: dict[str, Any]) -> Answer:
         """Start a job as ``/jars/:id/run`` does: a duplicate id and a missing savepoint are refused at once."""

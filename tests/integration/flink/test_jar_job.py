@@ -178,3 +178,25 @@ def test_no_free_slots_show_in_the_overview(flink: FakeFlink, client: FlinkClien
     flink.slots = (0, 8)
     overview = client.overview()
     assert (overview.slots_available, overview.slots_total) == (0, 8)
+
+
+def test_the_sources_are_those_of_flinks_plan_of_the_same_run_asked_once(
+    flink: FakeFlink, client: FlinkClient
+) -> None:
+    jar = flink.add_jar("orders.jar", "shop.Orders")
+    flink.planned = [{"id": "ab" * 16}, {"id": "cd" * 16, "inputs": [{"id": "ab" * 16}]}]
+    deployment = jar_job(client, program_args=("--table", "shop.orders"), parallelism=2)
+    assert deployment.planned_sources() == frozenset({"ab" * 16})
+    assert deployment.planned_sources() == frozenset({"ab" * 16})
+    (sent,) = flink.received("POST", "/jars/.*/plan")
+    assert str(sent) == f"POST /jars/{jar}/plan"
+    assert sent.json == {"programArgsList": ["--table", "shop.orders"], "parallelism": 2}
+    assert flink.count("POST", RUN) == 0
+
+
+def test_a_program_without_a_plan_has_no_known_sources(flink: FakeFlink, client: FlinkClient) -> None:
+    flink.add_jar("orders.jar", "shop.Orders")
+    deployment = jar_job(client)
+    assert deployment.planned_sources() is None
+    assert deployment.planned_sources() is None
+    assert flink.count("POST", "/jars/.*/plan") == 1

@@ -68,6 +68,13 @@ def test_a_lost_and_a_doubled_range_of_equal_size_do_not_cancel(lake: Lake) -> N
     assert found.evidence["plan"].startswith("Tier 4, engine duckdb: 1 file, ")
 
 
+def test_a_range_that_reaches_over_the_topics_end_is_counted_beyond_it(lake: Lake) -> None:
+    lake.commit("A:1", lake.offsets((0, 0, 40)))
+    by_rows, by_engine = (check(lake, tier=tier, end_offsets={0: 33}) for tier in ("rows", "engine"))
+    assert "7 offsets lie at or above the topic's end" in by_rows.actual
+    assert by_engine.actual == by_rows.actual
+
+
 def test_ranges_are_capped_and_their_number_is_exact(lake: Lake) -> None:
     lake.commit("A:1", lake.offsets(*((0, start, start + 2) for start in range(0, 300, 3))))
     found = check(lake)

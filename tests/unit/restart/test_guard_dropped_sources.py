@@ -1,0 +1,53 @@
+"""With the flag Flink drops the offsets of a source that the new job has not, and begins its topic anew.
+
+Seen on Flink 2.1 as the drill's world "jar's uid changed, and its source's": 296 and 363 rows came twice.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_flink_iceberg.flink.deployments.base import SinkProgram
+from airflow_flink_iceberg.restart.guard import decide
+from tests.support.guard_worlds import facts, says, state
+
+SOURCE, OTHER = "ab" * 16, "cd" * 16
+TABLE = "a:4+60 a:5+10"
+
+
+@pytest.mark.parametrize(
+    ("of", "planned", "expected"),
+    [
+        ({SOURCE}, {SOURCE}, "SAFE"),
+        ({SOURCE}, {SOURCE, OTHER}, "SAFE"),
+        ({SOURCE}, {OTHER}, "WOULD_DUPLICATE state_unmatched"),
+        ({SOURCE, OTHER}, {OTHER}, "WOULD_DUPLICATE state_unmatched"),
+        ({SOURCE}, set(), "WOULD_DUPLICATE state_unmatched"),
+        # A state that holds no offsets has none to drop.
+        (set(), {OTHER}, "SAFE"),
+        ({SOURCE}, None, "UNKNOWN state_unmatched"),
+        (set(), None, "SAFE"),
+    ],
+)
+def test_a_jar_keeps_the_sources_of_the_state_or_is_refused(
+    of: set[str], planned: set[str] | None, expected: str
+) -> None:
+    made = state("a:5", source_ids=frozenset(of))
+    given = {"program": SinkProgram.JAR, "planned_sources": None if planned is None else frozenset(planned)}
+    assert says(TABLE, made, allow_non_restored_state=True, **given) == expected
+    # Before a stop it is known as well: the job goes on then.
+    assert says(TABLE, made, allow_non_restored_state=True, before_stop=True, **given) == expected
+
+
+def test_without_the_flag_flink_itself_refuses_what_does_not_fit() -> None:
+    made = state("a:5", source_ids=frozenset({SOURCE}))
+    assert says(TABLE, made, program=SinkProgram.JAR) == "SAFE"
+    assert says(TABLE, made, program=SinkProgram.JAR, planned_sources=frozenset({OTHER})) == "SAFE"
+
+
+def test_of_a_script_it_is_said_that_nobody_knows() -> None:
+    made = state("a:5", source_ids=frozenset({SOURCE}))
+    of_script = decide(facts(TABLE, made, allow_non_restored_state=True, program=SinkProgram.SQL_V2))
+    assert [each for each in of_script.not_checked if each.startswith("sources kept: unknown")]
+    strict = decide(facts(TABLE, made, program=SinkProgram.SQL_V2))
+    assert not [each for each in strict.not_checked if each.startswith("sources kept")]

@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.cli.tables import CATALOG_HELP, open_table
@@ -21,6 +22,13 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", required=True, metavar="NAME", help="the job's name in Flink")
     parser.add_argument("--flink", metavar="URL", help="Flink's REST API; default: FLINK_ICEBERG_URL")
     parser.add_argument("--catalog", metavar="NAME", help=CATALOG_HELP)
+    parser.add_argument(
+        "--other-flink",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="REST API of another cluster on which a job may write the same tables; may be given several times",
+    )
     parser.add_argument(
         "--state-root",
         action="append",
@@ -69,4 +77,7 @@ def open_job(
             open_state_files(roots, storage),
             roots,
             kafka={"bootstrap.servers": brokers} if brokers else {},
+            other_clusters={
+                other: partial(FlinkClient, FlinkEndpoint(other)) for other in options.other_flink
+            },
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -11,6 +12,7 @@ from airflow_flink_iceberg.hooks.flink import FlinkHook
 from airflow_flink_iceberg.hooks.secrets import mask_properties
 
 if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.client import FlinkClient
     from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
     from airflow_flink_iceberg.model.job import FlinkJob, TableSink
     from airflow_flink_iceberg.restart.systems import Systems
@@ -46,7 +48,12 @@ def open_systems(job: FlinkJob, script: str | None, *, lookup: Lookup = BaseHook
         open_state_files(roots, storage),
         roots,
         kafka=hook.kafka,
+        other_clusters={name: partial(_open_other, name, lookup) for name in job.other_clusters},
     )
+
+
+def _open_other(flink_conn_id: str, lookup: Lookup) -> FlinkClient:
+    return FlinkHook(flink_conn_id, lookup=lookup).get_conn()
 
 
 def open_table(sink: TableSink, lookup: Lookup = BaseHook.get_connection) -> TableAccess:

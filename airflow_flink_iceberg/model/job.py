@@ -167,6 +167,8 @@ class FlinkJob(Value):
     :param deployment: how it is started again.
     :param sinks: every table it writes; an undeclared one cannot be guarded.
     :param job_id: pins one run where a name is not enough.
+    :param other_clusters: ``flink`` connections of other clusters, on which a job may write the same tables: the guard
+        asks them before a stop, and before the start of a stopped job; one that does not answer is ``UNKNOWN``.
     """
 
     KIND: ClassVar[str] = "flink_job"
@@ -176,6 +178,7 @@ class FlinkJob(Value):
     sinks: Sequence[TableSink] = ()
     flink_conn_id: str = "flink_default"
     job_id: str | None = None
+    other_clusters: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         require_text("FlinkJob name", self.name)
@@ -188,6 +191,12 @@ class FlinkJob(Value):
         if isinstance(self.sinks, TableSink) or not all(isinstance(sink, TableSink) for sink in self.sinks):
             raise InvalidValue(f"FlinkJob {self.name!r}: sinks has to be a list of TableSink values.")
         object.__setattr__(self, "sinks", tuple(self.sinks))
+        others = _texts(f"FlinkJob {self.name!r}: other_clusters", self.other_clusters)
+        if self.flink_conn_id in others:
+            raise InvalidValue(
+                f"FlinkJob {self.name!r}: other_clusters names the job's own connection {self.flink_conn_id!r}."
+            )
+        object.__setattr__(self, "other_clusters", others)
         if self.job_id is not None and "{{" not in self.job_id:
             require_job_id(f"FlinkJob {self.name!r}: job_id", self.job_id)
 

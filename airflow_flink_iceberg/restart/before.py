@@ -21,6 +21,7 @@ from airflow_flink_iceberg.restart.facts import (
 )
 from airflow_flink_iceberg.restart.failover import damage_under_way
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.other_clusters import ask_other_clusters
 from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems, log
@@ -43,7 +44,7 @@ def facts_of_running(systems: Systems, view: JobView) -> Facts:
     program = systems.deployment.sink_program()
     source = gather_source(systems, state)
     facts = Facts(state, sinks, cluster, lineage, before_stop=True, program=program, source=source)
-    facts = link_unknown_writers(systems, facts)
+    facts = ask_other_clusters(systems, link_unknown_writers(systems, facts))
     return replace(facts, under_way=damage_under_way(systems, view.job_id, facts))
 
 

@@ -15,7 +15,7 @@ from airflow_flink_iceberg.restart.systems import Systems, log
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import JobSummary
 
-_DECLARE = (
+DECLARE = (
     "Stop one of the two first, or list that job in TableSink(other_writers=...) if its rows are not ours."
 )
 
@@ -106,7 +106,7 @@ def _rivals(
     # The newest first: who was restored from a state started after it was taken.
     for count, job in enumerate(sorted(jobs, key=lambda job: job.started_at, reverse=True)):
         if writes(job):
-            yield replace(_rival(job, "writes the same table"), next_step=_DECLARE)
+            yield replace(_rival(job, "writes the same table"), next_step=DECLARE)
         elif count < _MAX_ASKED and path is not None and _is_from(systems, job.job_id, path):
             yield _rival(job, "was restored from the same state")
         elif count == _MAX_ASKED:

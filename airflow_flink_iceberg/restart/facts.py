@@ -12,30 +12,27 @@ from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
-from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
 from airflow_flink_iceberg.iceberg.newer_versions import NewerVersions, newer_versions
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.decision import Finding
-from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
-from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import JOB_ID
 from airflow_flink_iceberg.restart.cluster_facts import (
     ClusterFacts,
     Rival,
     gather_cluster,
-    look_at_others,
 )
+from airflow_flink_iceberg.restart.other_clusters import OtherCluster
+from airflow_flink_iceberg.restart.restored_from import link_of_run, link_of_running, link_unknown_writers
 from airflow_flink_iceberg.restart.source import SourceFacts
-from airflow_flink_iceberg.restart.state import State, read_state, run_that_took
+from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.answers import JobSummary
     from airflow_flink_iceberg.iceberg.metadata import TableMetadata
 
 __all__ = [
@@ -52,9 +49,6 @@ __all__ = [
     "look_beside",
     "refresh",
 ]
-
-_MAX_ASKED = 20
-"""How many jobs are asked for what explains a run, before it stays unknown."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +121,7 @@ class Facts:
     :param new_job_id: ``None`` before it is chosen (the look before a stop).
     :param under_way: damage that the running job is doing, or about to do; before a stop.
     :param source: its topics; ``None``: not asked, because this is inside a downtime.
+    :param others: what the clusters say that the job names beside its own; empty also where they were not asked.
     :param program: what is known of the sinks that the start makes.
     :param planned_sources: operator ids of the sources that it makes; ``None``: not known before the launch.
     """
@@ -141,6 +136,7 @@ class Facts:
     program: SinkProgram = SinkProgram.UNKNOWN
     planned_sources: frozenset[str] | None = None
     source: SourceFacts | None = None
+    others: tuple[OtherCluster, ...] = ()
     under_way: tuple[Finding, ...] = ()
 
     @property
@@ -179,67 +175,6 @@ def look_beside(systems: Systems, facts: Facts) -> Facts:
     return replace(facts, sinks=sinks)
 
 
-def link_of_running(systems: Systems, job_id: str, known: Iterable[State]) -> RunLink | None:
-    """What the cluster says a run was restored from, if the path can be given a run."""
-    restored = systems.client.checkpoints(job_id).restored
-    if restored is None or not restored.path:
-        return None
-    for state in known:
-        if same_path(state.savepoint.path, restored.path):
-            return RunLink(job_id, state.savepoint.job_id, state.savepoint.checkpoint_id, "rest")
-    if found := retained_checkpoint(restored.path):
-        return RunLink(job_id, *found, "rest")
-    return None
-
-
-def link_of_run(systems: Systems, job_id: str) -> RunLink | None:
-    """The same for a run whose savepoint's path names nobody: its bytes or else the cluster tell who took it.
-
-    Not for the downtime: the cluster is asked once a run. ``None``: it has forgotten the run, or who took the
-    savepoint, and the bytes do not tell either.
-    """
-    try:
-        restored = systems.client.checkpoints(job_id).restored
-        if restored is None or not restored.path:
-            return None
-        if found := link_of_running(systems, job_id, ()):
-            return found
-        if taken_by := run_that_took(read_state(systems, Savepoint(restored.path, restored.id, job_id))):
-            return RunLink(job_id, taken_by, restored.id, "state")
-        return _link_by_path(systems, job_id, restored.path)
-    except (JobNotFound, FlinkUnreachable):
-        return None
-
-
-def _link_by_path(systems: Systems, job_id: str, path: str) -> RunLink | None:
-    jobs = [job for job in systems.client.jobs() if job.job_id != job_id]
-    for job in sorted(jobs, key=lambda job: job.started_at, reverse=True)[:_MAX_ASKED]:
-        taken = systems.client.checkpoints(job.job_id).by_path(path)
-        if taken is not None:
-            return RunLink(job_id, job.job_id, taken.id, "rest")
-    return None
-
-
-def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
-    """Ask the cluster about jobs that nothing explains yet; costs nothing when there are none.
-
-    These are Flink jobs in the tables without a link, and jobs of other names that run and were not there at the last
-    look: who runs from the same state or writes the same tables becomes a rival.
-    """
-    facts = _with_rivals(systems, facts)
-    if facts.state is None:
-        return facts
-    links: list[RunLink] = []
-    for job_id in _unexplained(facts)[:_MAX_ASKED]:
-        try:
-            link = link_of_running(systems, job_id, (facts.state,))
-        except (JobNotFound, FlinkUnreachable):
-            continue
-        if link is not None:
-            links.append(link)
-    return replace(facts, lineage=facts.lineage.with_links(links)) if links else facts
-
-
 def refresh(systems: Systems, facts: Facts) -> Facts:
     """The same facts about the tables and jobs as they are now; unchanged tables cost one pointer read each."""
     sinks = tuple(_refreshed(systems, sink) for sink in facts.sinks)
@@ -247,19 +182,6 @@ def refresh(systems: Systems, facts: Facts) -> Facts:
     ours = frozenset({facts.new_job_id} if facts.new_job_id else ())
     cluster = replace(gather_cluster(systems, old, ours), seen=facts.cluster.seen)
     return replace(facts, sinks=sinks, cluster=cluster)
-
-
-def _with_rivals(systems: Systems, facts: Facts) -> Facts:
-    def writes(job: JobSummary) -> bool:
-        return any(
-            sink.metadata.mentions(job.job_id)
-            and not {job.job_id, job.name} & sink.other_writers.union(sink.sink.other_writers)
-            for sink in facts.sinks
-        )
-
-    path = facts.state.savepoint.path if facts.state else None
-    cluster = look_at_others(systems, facts.cluster, path, writes)
-    return facts if cluster is facts.cluster else replace(facts, cluster=cluster)
 
 
 def _refreshed(systems: Systems, sink: SinkFacts) -> SinkFacts:
@@ -334,16 +256,3 @@ def _operators_of(history: History, head: int | None, job_id: str) -> frozenset[
     # One at a time: 100,000 decoded snapshots that are kept would cost 250 MB.
     stamped = (snapshot.operator_id for snapshot in history.ancestors(head) if snapshot.job_id == job_id)
     return frozenset(operator for operator in stamped if operator)
-
-
-def _unexplained(facts: Facts) -> list[str]:
-    """Flink jobs that wrote above the newest commit of the state's own run and are explained by no link."""
-    tree, found = facts.tree, dict[str, None]()
-    for sink in facts.sinks:
-        for snapshot in sink.history.ancestors(sink.head_id):
-            job_id = sink.origin(snapshot).job_id
-            if facts.state and job_id == facts.state.savepoint.job_id:
-                break
-            if job_id and sink.is_strange(snapshot, tree):
-                found.setdefault(job_id)
-    return list(found)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
 from airflow_flink_iceberg.restart.dropped_sources import dropped_source_findings, unplanned_sources
-from airflow_flink_iceberg.restart.facts import Facts
+from airflow_flink_iceberg.restart.facts import Facts, Rival
 from airflow_flink_iceberg.restart.pending import LookAtPending
 from airflow_flink_iceberg.restart.sink_rules import sink_findings
 from airflow_flink_iceberg.restart.source import source_findings
@@ -74,15 +74,29 @@ def _cluster(facts: Facts) -> Iterator[Finding]:
 
 
 def _rivals(facts: Facts) -> Iterator[Finding]:
-    for rival in facts.cluster.rivals:
-        yield Finding(
-            Verdict.WOULD_DUPLICATE,
-            Cause.SECOND_WRITER,
-            f"Job {rival.job_id} is {rival.state} and {rival.why} ({rival.name!r}): two jobs would write "
-            "the same rows.",
-            evidence={"job_id": rival.job_id, "state": rival.state.value},
-            next_step=rival.next_step,
-        )
+    yield from (_rival(rival, "") for rival in facts.cluster.rivals)
+    for other in facts.others:
+        yield from (_rival(rival, f" on cluster {other.name!r}") for rival in other.rivals)
+        if other.why_not:
+            yield Finding(
+                Verdict.UNKNOWN,
+                Cause.CLUSTER_UNREACHABLE,
+                f"The other cluster {other.name!r} does not tell its jobs ({other.why_not}), so a second writer there "
+                "cannot be excluded.",
+                evidence={"cluster": other.name},
+                next_step="Retry when its JobManager answers, or take it out of FlinkJob(other_clusters=[...]).",
+            )
+
+
+def _rival(rival: Rival, where: str) -> Finding:
+    return Finding(
+        Verdict.WOULD_DUPLICATE,
+        Cause.SECOND_WRITER,
+        f"Job {rival.job_id} is {rival.state}{where} and {rival.why} ({rival.name!r}): two jobs would write the same "
+        "rows.",
+        evidence={"job_id": rival.job_id, "state": rival.state.value},
+        next_step=rival.next_step,
+    )
 
 
 def _job_id(facts: Facts) -> Iterator[Finding]:

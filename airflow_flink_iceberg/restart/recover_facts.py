@@ -23,6 +23,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_of_running,
 )
+from airflow_flink_iceberg.restart.other_clusters import living_elsewhere
 from airflow_flink_iceberg.restart.staged_rules import RowCounts, StagedFacts, StateFacts, without_rows
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import State, read_state
@@ -68,7 +69,11 @@ def gather_situation(systems: Systems, given: Savepoint | str | None, runs: Iter
         jobs = systems.client.jobs()
     except FlinkUnreachable as error:
         return _without_state(systems, runs, None, str(error))
+    others = living_elsewhere(systems)
+    if silent := [other for other in others if other.why_not]:
+        return _without_state(systems, runs, None, f"cluster {silent[0].name!r}: {silent[0].why_not}")
     alive = frozenset(job.job_id for job in jobs if not job.state.is_terminal)
+    alive |= {job.job_id for other in others for job in other.alive}
     running = [job.job_id for job in jobs if job.name == systems.job.name and job.job_id in alive]
     if len(running) > 1:
         return _without_state(

@@ -36,6 +36,7 @@ from airflow_flink_iceberg.restart.facts import (
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.guard import decide
+from airflow_flink_iceberg.restart.other_clusters import living_elsewhere
 from airflow_flink_iceberg.restart.pending import open_look
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
@@ -93,11 +94,22 @@ def living_writers(systems: Systems, name: str, writers: Iterable[str]) -> list[
     except FlinkUnreachable as error:
         return [f"The cluster does not answer ({error}), so a running job cannot be excluded."]
     ours = set(writers)
-    alive = [job for job in jobs if not job.state.is_terminal and (job.name == name or job.job_id in ours)]
+    here = [("", job) for job in jobs if not job.state.is_terminal]
+    others = living_elsewhere(systems)
+    there = [(f" on cluster {other.name!r}", job) for other in others for job in other.alive]
     return [
-        f"Job {job.job_id} ({job.name!r}) is {job.state}: a rollback below a running job loses or doubles rows. "
-        "Stop it first."
-        for job in alive
+        *(
+            f"Job {job.job_id} ({job.name!r}) is {job.state}{where}: a rollback below a running job loses or doubles "
+            "rows. Stop it first."
+            for where, job in (*here, *there)
+            if job.name == name or job.job_id in ours
+        ),
+        *(
+            f"The other cluster {other.name!r} does not tell its jobs ({other.why_not}), so a running job there cannot "
+            "be excluded."
+            for other in others
+            if other.why_not
+        ),
     ]
 
 

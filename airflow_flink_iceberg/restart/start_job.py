@@ -22,6 +22,7 @@ from airflow_flink_iceberg.restart.facts import (
     look_beside,
 )
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
+from airflow_flink_iceberg.restart.other_clusters import ask_other_clusters
 from airflow_flink_iceberg.restart.pin import record_links
 from airflow_flink_iceberg.restart.source import gather_source
 from airflow_flink_iceberg.restart.start import StartOptions
@@ -87,7 +88,8 @@ def plan(
     state = read_state(systems, savepoint) if savepoint else None
     source = gather_source(systems, state, point.topic_ids if point else None)
     facts = look_beside(systems, Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source))
-    return starting.plan_start(systems, steps, link_unknown_writers(systems, facts), options)
+    facts = ask_other_clusters(systems, link_unknown_writers(systems, facts))
+    return starting.plan_start(systems, steps, facts, options)
 
 
 def find_savepoint(systems: Systems, given: Savepoint | str) -> Savepoint:

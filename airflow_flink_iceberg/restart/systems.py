@@ -38,6 +38,7 @@ class Systems:
         names any.
     :param kafka: Kafka's properties that the connection gives, over those of the script; see
         :func:`~airflow_flink_iceberg.restart.source.cluster_settings`.
+    :param other_clusters: by name, what opens each other cluster on which a job may write the same tables.
     :param on_run: told the id of a run as soon as it is known, outside of the downtime: who waits wants to look at it.
     """
 
@@ -49,6 +50,7 @@ class Systems:
     savepoint_roots: tuple[str, ...] = ()
     on_run: Callable[[str], None] = lambda _: None
     kafka: Mapping[str, str] = field(default_factory=dict, repr=False)
+    other_clusters: Mapping[str, Callable[[], FlinkClient]] = field(default_factory=dict)
     _opened: dict[tuple[str, str], TableAccess] = field(default_factory=dict)
 
     def table(self, sink: TableSink) -> TableAccess:

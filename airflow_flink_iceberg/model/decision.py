@@ -43,6 +43,7 @@ class Cause(StrEnum):
     STATE_UNREADABLE = "state_unreadable"
     IN_FLIGHT_DATA = "in_flight_data"
     WOULD_STALL = "would_stall"
+    COMMITS_LATE = "commits_late"
     STRANDED = "stranded"
     LINEAGE_CUT = "lineage_cut"
     UNKNOWN_WRITER = "unknown_writer"
@@ -84,6 +85,8 @@ class Finding(Value):
 class Decision(Value):
     """The guard's answer over all sinks: the worst finding names it; no finding at all is SAFE.
 
+    A finding that is SAFE itself is a note: it refuses nothing, and is said.
+
     :param proven_by: ``bytes`` when the state's bytes were read, ``ids`` when only ids and lineage were compared.
     :param not_checked: what could not be looked at and is no part of the decision, each with its reason.
     :param restore_gaps: rows that the restore would add (> 0) or miss (< 0), by ``table@branch``.
@@ -114,13 +117,16 @@ class Decision(Value):
         return self.findings[0].rows if self.findings else 0
 
     def summary(self) -> str:
-        """One line with the numbers, for a log: verdict, how it was found, and the restore gap of each table."""
+        """One line for a log: verdict, how it was found, the restore gap of each table, and what refuses nothing."""
         gaps = ", ".join(
             f"{sink} {gap:+d} rows" if gap else f"{sink} 0" for sink, gap in self.restore_gaps.items()
         )
         counted = f"; restore gap: {gaps}" if gaps else ""
-        more = f"; {len(self.findings)} findings" if self.findings else ""
-        return f"{self.verdict} (by {self.proven_by}){counted}{more}"
+        notes = [finding.message for finding in self.findings if finding.verdict is Verdict.SAFE]
+        count = len(self.findings) - len(notes)
+        more = f"; {count} findings" if count else ""
+        said = "".join(f"; {note}" for note in notes)
+        return f"{self.verdict} (by {self.proven_by}){counted}{more}{said}"
 
     def allows_start(self, accept: Collection[Verdict] = ()) -> bool:
         """Whether every finding is SAFE or of a verdict that the caller accepts by name."""

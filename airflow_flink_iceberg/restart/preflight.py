@@ -111,7 +111,7 @@ def _guard(facts: Facts, accept: Sequence[Verdict]) -> Iterator[CheckResult]:
             yield _of_finding(finding, accept)
         return
     decision = decide(facts)
-    if not decision.findings:
+    if decision.verdict is Verdict.SAFE:
         yield _safe(facts, decision)
     for finding in decision.findings[:_FINDINGS]:
         yield _of_finding(finding, accept)

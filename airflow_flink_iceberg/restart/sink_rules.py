@@ -13,7 +13,14 @@ from airflow_flink_iceberg.restart.gap import Gap, restore_gap
 from airflow_flink_iceberg.restart.pending import LookAtPending, pending_findings
 from airflow_flink_iceberg.restart.position import Position, Unclear, find_position
 from airflow_flink_iceberg.restart.state import State
-from airflow_flink_iceberg.restart.state_rules import by_ids_only, drained, dropped, stranded, unmatched
+from airflow_flink_iceberg.restart.state_rules import (
+    by_ids_only,
+    commits_late,
+    drained,
+    dropped,
+    stranded,
+    unmatched,
+)
 
 
 def sink_findings(
@@ -104,6 +111,8 @@ def _gap(facts: Facts, sink: SinkFacts, position: Position, gaps: dict[str, int]
         yield _would_duplicate(facts, sink, position, gap)
     if net.rows < 0 or net.deletes < 0:
         yield _would_lose(facts, sink, position, gap)
+    if not net.rows and not net.deletes:
+        yield from commits_late(facts, sink)
 
 
 def _would_duplicate(facts: Facts, sink: SinkFacts, position: Position, gap: Gap) -> Finding:

@@ -142,6 +142,30 @@ def drained(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     )
 
 
+def commits_late(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
+    """A v1 sink skips checkpoints up to the newest id that the state's run has committed, also empty ones.
+
+    Rows wait and none is lost or doubled, so this is said and refuses nothing.
+    """
+    state = facts.state
+    if state is None or facts.before_stop or not sink.metadata.mentions(state.savepoint.job_id):
+        return
+    number, job = state.savepoint.checkpoint_id, state.savepoint.job_id
+    operators = state.v1_operators & sink.operator_ids or (state.v1_operators if not sink.shared else frozenset())
+    newest = max((sink.history.committed(job, each, sink.head_id) for each in operators), default=-1)
+    if number < newest < END_OF_INPUT:
+        yield Finding(
+            Verdict.SAFE,
+            Cause.COMMITS_LATE,
+            f"Job {job} went on to checkpoint {newest} of {sink.name}, without rows, after checkpoint {number} of this "
+            f"state: restored from it, a v1 sink holds its commits back for {newest - number} checkpoints and then "
+            "makes up for all of them.",
+            rows=0,
+            evidence={"checkpoint_id": number, "committed_id": newest, "checkpoints": newest - number},
+            next_step="Wait; or start from the newest checkpoint of that job.",
+        )
+
+
 def stranded(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     """Rows of the end of input that a drained v2 sink did not commit (Flink 1.20): no later start commits them.
 

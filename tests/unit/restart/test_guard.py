@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_flink_iceberg.flink.states import JobState
-from airflow_flink_iceberg.model.decision import Verdict
+from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.restart.facts import ClusterFacts, Rival
 from airflow_flink_iceberg.restart.guard import decide
@@ -416,3 +416,18 @@ def test_operators_absent_from_old_sinks_fit_any() -> None:
         del each["summary"]["flink.operator-id"]
     assert OPERATOR not in str(chain)
     assert says(sink_facts(metadata(chain)), state("a:3")) == "WOULD_DUPLICATE older_state 2"
+
+
+def test_a_v1_job_that_will_commit_late_is_no_refusal_and_is_said() -> None:
+    """Checkpoints 7 and 9 were empty: no row is doubled, and ids up to 9 are skipped."""
+    v1 = state("a:5", v1_operators=frozenset({OPERATOR}))
+    decision = decide(facts("a:4+60 a:7 a:9+0", v1))
+    assert (decision.verdict, decision.rows, decision.allows_start()) == (Verdict.SAFE, 0, True)
+    (note,) = decision.findings
+    assert "restore gap: shop.orders@main 0; Job" in decision.summary()
+    assert "holds its commits back for 4 checkpoints" in decision.summary()
+    assert (note.cause, note.evidence["checkpoints"]) == (Cause.COMMITS_LATE, 4)
+    assert decide(facts("a:4+60 a:7 a:9+0", state("a:5"))).findings == ()
+    assert decide(facts("a:4+60", v1)).findings == ()
+    # Where rows came, too, the number is what counts.
+    assert [each.cause for each in decide(facts("a:4+60 a:7+5", v1)).findings] == [Cause.OLDER_STATE]

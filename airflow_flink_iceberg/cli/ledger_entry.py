@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.model.ledger import LedgerEntry
     from airflow_flink_iceberg.restart.ledger_entries import Act
     from airflow_flink_iceberg.restart.steps import Steps, StepStore
-    from airflow_flink_iceberg.restart.systems import Systems
+    from airflow_flink_iceberg.restart.systems import JobTables, Systems
 
 
 def add_ledger_argument(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def open_record(options: argparse.Namespace, name: str) -> StepStore:
 
 def record_act(
     options: argparse.Namespace,
-    systems: Systems,
+    systems: Systems | JobTables,
     steps: Steps,
     make_entries: Callable[[Act], Iterable[LedgerEntry]],
 ) -> bool:

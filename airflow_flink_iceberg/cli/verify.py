@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.checks import CHECK_TYPES, Check, default_checks, parse
+from airflow_flink_iceberg.cli.ledger_entry import add_ledger_argument, record_act
 from airflow_flink_iceberg.cli.output import complain, exit_code, print_json, print_text
 from airflow_flink_iceberg.cli.tables import add_table_arguments, open_table
 from airflow_flink_iceberg.cli.verify_engine import NamedEngines, add_engine_arguments, with_engine
-from airflow_flink_iceberg.cli.verify_state import GivenState, add_state_arguments, keeping_of, opened_state
+from airflow_flink_iceberg.cli.verify_state import (
+    GivenState,
+    add_state_arguments,
+    keeping_of,
+    made_of,
+    opened_state,
+)
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.integrity.context import CheckContext
-    from airflow_flink_iceberg.integrity.kept_baselines import Keeping
+    from airflow_flink_iceberg.integrity.kept_baselines import Keeping, Kept
     from airflow_flink_iceberg.model.restart import Restart
+    from airflow_flink_iceberg.model.result import CheckReport
 
 HELP = "prove that a table is whole, or say what cannot be proven"
 DESCRIPTION = (
@@ -44,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_state_arguments(parser)
     add_engine_arguments(parser)
+    add_ledger_argument(parser)
     parser.add_argument(
         "--report",
         metavar="PATH",
@@ -59,18 +68,21 @@ def run(options: argparse.Namespace) -> int:
     keeping = keeping_of(options)
     with opened_state(options, restart) as given:
         # After the state, because the table has to be at least as new.
-        return _verify(options, checks, _context(options, restart, given), keeping)
+        report, kept = _verify(options, checks, _context(options, restart, given), keeping)
+        _record(options, given, report, kept, restart)
+        return exit_code(report.outcome)
 
 
 def _verify(
     options: argparse.Namespace, checks: list[Check], context: CheckContext, keeping: Keeping | None
-) -> int:
+) -> tuple[CheckReport, list[Kept]]:
     from airflow_flink_iceberg.integrity.kept_baselines import keep_proof
     from airflow_flink_iceberg.integrity.progress import bar_for
     from airflow_flink_iceberg.integrity.report.text import text_report
     from airflow_flink_iceberg.integrity.suite import run_checks
 
     report = run_checks(checks, context, progress=bar_for(sys.stderr))
+    kept: list[Kept] = []
     if keeping:
         report, kept = keep_proof(report, checks, context, keeping)
         complain(f"Baseline kept: {kept[0][1]}" if kept else "No baseline was kept; the result says why.")
@@ -83,7 +95,34 @@ def _verify(
         from airflow_flink_iceberg.integrity.report.write import write_report
 
         complain(f"Report: {write_report(Report(report, context.restart), options.report)[0]}")
-    return exit_code(report.outcome)
+    return report, kept
+
+
+def _record(
+    options: argparse.Namespace,
+    given: GivenState,
+    report: CheckReport,
+    kept: list[Kept],
+    restart: Restart | None,
+) -> None:
+    """What was checked and kept, in the ledger; each call is an act of its own."""
+    if not options.ledger:
+        return
+    from airflow_flink_iceberg.model.job import FlinkJob
+    from airflow_flink_iceberg.restart.ledger_entries import baseline_entries, check_entries
+    from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
+    from airflow_flink_iceberg.restart.systems import JobTables
+
+    name = options.job or options.table
+    tables = given.systems or JobTables(
+        FlinkJob(name, sinks=[given.sink]), lambda sink: open_table(sink.table, options.catalog)
+    )
+    record_act(
+        options,
+        tables,
+        Steps(MemoryStore(), key="verify"),
+        lambda act: [*check_entries(act, report, restart), *baseline_entries(act, kept, report.outcome)],
+    )
 
 
 def _context(options: argparse.Namespace, restart: Restart | None, given: GivenState) -> CheckContext:
@@ -99,6 +138,9 @@ def _context(options: argparse.Namespace, restart: Restart | None, given: GivenS
         state=given.metadata,
         state_job_id=given.job_id,
         why_no_state=given.why_not,
+        fingerprint=made_of(options, given),
+        topics=given.topics,
+        job_name=options.job,
         engines=NamedEngines.of(options),
     )
 

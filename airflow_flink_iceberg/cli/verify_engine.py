@@ -34,7 +34,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--gateway", metavar="URL", help="SQL Gateway of engine flink; default: FLINK_ICEBERG_GATEWAY"
     )
     parser.add_argument(
-        "--sql", metavar="FILE", help="a script whose CREATE CATALOG statements engine flink runs first"
+        "--sql",
+        metavar="FILE",
+        help="the job's script: compared with that of the baseline; engine flink runs its CREATE CATALOG statements",
     )
     parser.add_argument(
         "--engine-catalog", metavar="NAME", help="what the engine calls the catalog; default: as --catalog"

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.cli.output import complain
 from airflow_flink_iceberg.cli.savepoint import read_state
 from airflow_flink_iceberg.cli.systems import open_job
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -19,16 +21,23 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.metadata import SavepointMetadata
     from airflow_flink_iceberg.integrity.kept_baselines import Keeping
     from airflow_flink_iceberg.model.restart import Restart
+    from airflow_flink_iceberg.model.topics import TopicFacts
+    from airflow_flink_iceberg.restart.systems import Systems
 
 
 @dataclass(frozen=True)
 class GivenState:
-    """What a table is compared with; without a state, ``why_not`` says why."""
+    """What a table is compared with; without a state, ``why_not`` says why.
+
+    :param systems: the running job's, where one was named.
+    """
 
     sink: TableSink
     flink: FlinkClient | None = None
     metadata: SavepointMetadata | None = None
     job_id: str | None = None
+    topics: TopicFacts | None = None
+    systems: Systems | None = None
     why_not: str = "no state was given: name the running job (--flink URL --job NAME) or a --savepoint PATH"
 
 
@@ -77,7 +86,7 @@ def keeping_of(options: argparse.Namespace) -> Keeping | None:
     from airflow_flink_iceberg.integrity.kept_baselines import Keeping
 
     accepted = None if options.accept_rows is None else Acceptance(options.accept_rows, options.reason or "")
-    return Keeping(options.job or options.table, accepted)
+    return Keeping(options.job, accepted)
 
 
 @contextmanager
@@ -96,7 +105,8 @@ def opened_state(options: argparse.Namespace, restart: Restart | None) -> Iterat
             return
         flink = _flink(options, stack)
         if options.savepoint:
-            yield GivenState(sink, flink, read_state(options.savepoint, options.catalog))
+            metadata = read_state(options.savepoint, options.catalog)
+            yield GivenState(sink, flink, metadata, topics=_topics(metadata))
         else:
             yield GivenState(sink, flink)
 
@@ -105,10 +115,38 @@ def _of_running_job(
     options: argparse.Namespace, sink: TableSink, restart: Restart | None, stack: ExitStack
 ) -> GivenState:
     from airflow_flink_iceberg.restart.running_state import read_running_state
+    from airflow_flink_iceberg.restart.source import topics_in
 
     systems = stack.enter_context(open_job(options, [sink]))
     state = read_running_state(systems, restart.running_job.job_id if restart else None)
-    return GivenState(sink, systems.client, state.metadata, state.job_id, state.why_not)
+    topics = topics_in(systems, state.metadata)
+    return GivenState(sink, systems.client, state.metadata, state.job_id, topics, systems, state.why_not)
+
+
+def _topics(metadata: SavepointMetadata) -> TopicFacts | None:
+    """The state's topics by the brokers of FLINK_ICEBERG_KAFKA, where it is set and they answer."""
+    from airflow_flink_iceberg.kafka.topics import read_topics
+    from airflow_flink_iceberg.model.errors import BrokersUnreachable, SavepointUnreadable
+
+    brokers = os.environ.get("FLINK_ICEBERG_KAFKA")
+    try:
+        read = metadata.kafka_offsets() if brokers else {}
+        return read_topics({"bootstrap.servers": brokers or ""}, read) if read else None
+    except (BrokersUnreachable, SavepointUnreadable) as error:
+        complain(f"The topics are not compared with those of the baseline: {error}")
+        return None
+
+
+def made_of(options: argparse.Namespace, given: GivenState) -> str | None:
+    """What tells whether the job is still the one of a baseline: by --sql, the job's whole script."""
+    from airflow_flink_iceberg.integrity.fingerprint import fingerprint
+    from airflow_flink_iceberg.model.job import FlinkJob, SqlDeployment
+
+    if not options.sql:
+        return None
+    script = Path(options.sql).read_text(encoding="utf-8")
+    job = FlinkJob(options.job or options.table, deployment=SqlDeployment(options.sql), sinks=[given.sink])
+    return fingerprint(job, script, given.metadata)
 
 
 def _flink(options: argparse.Namespace, stack: ExitStack) -> FlinkClient | None:

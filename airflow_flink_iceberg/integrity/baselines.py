@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from airflow_flink_iceberg.checks import Settle, StateMatchesTable
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.fingerprint import why_unknown
 from airflow_flink_iceberg.integrity.matching import Match, is_dense, match
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
@@ -54,6 +55,9 @@ def advance_baseline(check: StateMatchesTable, context: CheckContext) -> Baselin
         )
     if not (settled.is_clean or is_dense(check, context)):
         raise Unproven("offsets are not declared dense, so sums that agree prove nothing; use bounds or rows")
+    unlike = why_unknown(context.baseline, context.fingerprint)
+    if unlike and not settled.is_clean:
+        raise Unproven(f"whether the job is still the one of the older baseline is not known: {unlike}")
     older = context.baseline
     by = (Settle.ROWS if settled.tier == "rows" else Settle.BOUNDS) if settled.is_clean else Settle.GAP
     made = replace(_made(context, found), proven_by=by.value)

@@ -6,7 +6,7 @@ is a snapshot and no more: then there are no offsets to count from, and the chec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.iceberg.baseline_properties import baselines_in_properties
@@ -49,9 +49,12 @@ def find_beginning(
     branch: str,
     history: History,
     sink: TableSink | None = None,
+    *,
+    job_name: str | None = None,
 ) -> Beginning:
     """What ``since`` stands for in this version of the table.
 
+    :param job_name: whose baselines count; ``None``: any job's, unless several jobs have kept some.
     :param sink: tells two tables of one name apart that a restore point has, in two catalogs.
     :raises InvalidValue: it is no tag, branch or snapshot of this table, or a restore point of other tables.
     """
@@ -63,9 +66,9 @@ def find_beginning(
         return _at_restore_point(point, position_of(point, table, branch, sink), (table, branch), history)
     metadata = history.metadata
     if point in metadata.refs:
-        return _at_tag(point, metadata.refs[point].snapshot_id, branch, history)
+        return _at_tag(point, metadata.refs[point].snapshot_id, (branch, job_name), history)
     if point == LAST_PROVEN:
-        return _newest(branch, history)
+        return _newest(branch, history, job_name)
     if point.isascii() and point.isdigit() and metadata.has(int(point)):
         return find_beginning(int(point), table, branch, history, sink)
     known = ", ".join(sorted(metadata.refs)[:10]) or "none yet"
@@ -74,7 +77,8 @@ def find_beginning(
     )
 
 
-def _at_tag(tag: str, snapshot_id: int, branch: str, history: History) -> Beginning:
+def _at_tag(tag: str, snapshot_id: int, of: tuple[str, str | None], history: History) -> Beginning:
+    branch, job_name = of
     record = baselines_in_properties(history.metadata.properties).get(tag)
     if record is None:
         why = (
@@ -82,7 +86,7 @@ def _at_tag(tag: str, snapshot_id: int, branch: str, history: History) -> Beginn
             "is gone"
         )
         return Beginning(snapshot_id, why_no_baseline=why)
-    why = _unfit(record, branch, history, snapshot_id)
+    why = _unfit(record, branch, history, snapshot_id) or _of_another(record, job_name)
     if why or not isinstance(record, Baseline):
         return Beginning(snapshot_id, why_no_baseline=why)
     return Beginning(snapshot_id, record, tag)
@@ -111,19 +115,45 @@ def _at_restore_point(
         )
     record = baselines_in_properties(history.metadata.properties).get(position.tag or "")
     if isinstance(record, Baseline) and not _unfit(record, branch, history, position.snapshot_id):
-        return Beginning(position.snapshot_id, record, position.tag)
-    made = Baseline.at_restore_point(point.savepoint, position)
+        known = replace(record, topic_ids=record.topic_ids or point.topic_ids)
+        return Beginning(position.snapshot_id, known, position.tag)
+    made = Baseline.at_restore_point(point.savepoint, position, point.topic_ids)
     if made is None:
         why = f"the restore point has no offsets: the bytes of {point.savepoint.path} were not read when it was made"
         return Beginning(position.snapshot_id, why_no_baseline=why)
     return Beginning(position.snapshot_id, made)
 
 
-def _newest(branch: str, history: History) -> Beginning:
-    records = baselines_in_properties(history.metadata.properties)
+def _newest(branch: str, history: History, job_name: str | None) -> Beginning:
+    fitting, passed_over = _fitting(branch, history)
+    names = {record.job_name for _, record in fitting if record.job_name is not None}
+    if job_name is None and len(names) > 1:
+        shown = ", ".join(sorted(names))
+        return Beginning(
+            why_no_baseline=f"several jobs have kept baselines of {branch} ({shown}): name the job, or a tag",
+            passed_over=tuple(passed_over),
+        )
+    mine = []
+    for tag, record in fitting:
+        # One that says no job's name may be of any of them.
+        why = _of_another(record, job_name)
+        if not why and job_name and record.job_name is None and names - {job_name}:
+            why = "its record does not say of which job it is, and several have kept some"
+        if why:
+            passed_over.append(f"{tag}: {why}")
+        else:
+            mine.append((tag, record))
+    if not mine:
+        return Beginning(passed_over=tuple(passed_over))
+    tag, newest = _highest(mine, branch, history)
+    return Beginning(newest.snapshot_id, newest, tag, passed_over=tuple(passed_over))
+
+
+def _fitting(branch: str, history: History) -> tuple[list[tuple[str, Baseline]], list[str]]:
+    """The kept baselines of a branch that can be counted from, and why others cannot."""
     fitting: list[tuple[str, Baseline]] = []
     passed_over = []
-    for tag, record in records.items():
+    for tag, record in baselines_in_properties(history.metadata.properties).items():
         if isinstance(record, Baseline) and (record.basis is Basis.GIVEN or record.branch != branch):
             continue
         ref = history.metadata.refs.get(tag)
@@ -134,18 +164,26 @@ def _newest(branch: str, history: History) -> Beginning:
             passed_over.append(f"{tag}: {why}")
         else:
             fitting.append((tag, record))
-    if not fitting:
-        return Beginning(passed_over=tuple(passed_over))
+    return fitting, passed_over
+
+
+def _highest(found: list[tuple[str, Baseline]], branch: str, history: History) -> tuple[str, Baseline]:
+    """The one nearest to the head; of several at one snapshot the one that was made last."""
     line = {
         each.snapshot_id: at for at, each in enumerate(history.walk(history.metadata.head(branch)).snapshots)
     }
-    tag, newest = min(
-        fitting,
+    return min(
+        found,
         key=lambda item: (
             line.get(item[1].snapshot_id or -1, len(line)), -(item[1].made_at or 0), -(item[1].checkpoint_id or 0),
         ),
     )  # fmt: skip
-    return Beginning(newest.snapshot_id, newest, tag, passed_over=tuple(passed_over))
+
+
+def _of_another(record: Baseline | InvalidValue, job_name: str | None) -> str:
+    if isinstance(record, InvalidValue) or job_name is None or record.job_name in (None, job_name):
+        return ""
+    return f"its record is of another job ({record.job_name})"
 
 
 def _unfit(record: Baseline | InvalidValue, branch: str, history: History, pinned_id: int | None) -> str:

@@ -61,6 +61,22 @@ def consumed_since(start: Start, state: ProofState, topics: TopicFacts | None) -
     return Consumed(records, starts)
 
 
+def recreated_topic(baseline: Baseline | None, topics: TopicFacts | None) -> str | None:
+    """A topic of the baseline that Kafka knows under another id now, so that its offsets are other records."""
+    if baseline is None or topics is None:
+        return None
+    changed = [t for t, then in baseline.topic_ids.items() if topics.ids.get(t) not in (None, then)]
+    return changed[0] if changed else None
+
+
+def topics_compared(baseline: Baseline | None, topics: TopicFacts | None) -> bool:
+    """Whether it is known of every topic of the baseline that it is, or is not, the one of then."""
+    if baseline is None or topics is None or not baseline.offsets:
+        return False
+    names = {topic_of(key) for key in baseline.offsets}
+    return all(name in baseline.topic_ids and name in topics.ids for name in names)
+
+
 def _begin(
     key: str, start: Start, state: ProofState, topics: TopicFacts | None, *, unread: bool
 ) -> int | None:

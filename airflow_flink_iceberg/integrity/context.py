@@ -44,7 +44,7 @@ class CheckContext:
     :param baseline: where the proof begins; ``None``: before the table's first commit, unless ``why_no_baseline``
         says that ``since`` names no such point. ``baseline_tag`` is what it is kept under; ``passed_over`` tells of
         newer ones that do not fit.
-    :param fingerprint: of script or jar, topics and sinks, as far as the caller knows it.
+    :param fingerprint: of script or jar, and topics, as far as the caller knows it.
     :param topics: ``None`` when no broker was asked.
     :param engines: opens the engine of a check that is pushed down; ``None``: none is to be had.
     :param found: what checks found that another question needs, too (a baseline, by its check).
@@ -127,12 +127,14 @@ def open_context(
     fingerprint: str | None = None,
     topics: TopicFacts | None = None,
     engines: OpenEngine | None = None,
+    job_name: str | None = None,
 ) -> CheckContext:
     """Read the table's metadata once and fix what is judged.
 
     :param since: a :class:`Restart` given here is also the restart that is verified, unless ``restart`` says another.
     :param lineage: what is known beside the links that are recorded in the table itself, which are read here.
     :param state: with what follows, see :class:`CheckContext`.
+    :param job_name: whose kept baselines count, where several jobs write the branch.
     :param baseline: instead of the one that belongs to ``since``.
     :raises BranchNotFound: no such branch.
     :raises InvalidValue: ``since`` is no tag, branch or snapshot of this table, or a restore point of other tables.
@@ -143,7 +145,7 @@ def open_context(
     point = since.restore_point if isinstance(since, Restart) else since
     restore_point = point if isinstance(point, RestorePoint) else (restart.restore_point if restart else None)
     history = History(metadata, older=access.read_metadata_file)
-    begins = find_beginning(point, access.identifier, branch, history, sink)
+    begins = find_beginning(point, access.identifier, branch, history, sink, job_name=job_name)
     return CheckContext(
         access=access,
         branch=branch,

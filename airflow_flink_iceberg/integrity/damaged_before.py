@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_flink_iceberg.iceberg.baseline_properties import baselines_in_properties
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.fingerprint import why_unknown
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.matching import compare
 from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven
@@ -61,10 +62,9 @@ def _require_comparable(context: CheckContext) -> None:
         raise Unproven(
             "no baseline that fits is kept in the table; IcebergIntegrityCheckOperator(keep_baseline=True) keeps one"
         )
-    if baseline.fingerprint and context.fingerprint is None:
+    if unlike := why_unknown(baseline, context.fingerprint):
         raise Unproven(
-            f"whether the job is still the one of the baseline ({context.baseline_tag}) is not known, because its "
-            "script is not to be had here"
+            f"whether the job is still the one of the baseline ({context.baseline_tag}) is not known: {unlike}"
         )
 
 

@@ -14,12 +14,12 @@ that S's own line wrote is left to the rival's state: its rows may be new ones t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.iceberg.history import History, Snapshot, Walk
-from airflow_flink_iceberg.integrity.consumed import Start, consumed_since
+from airflow_flink_iceberg.integrity.consumed import Start, consumed_since, recreated_topic
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Staged, Unproven
 from airflow_flink_iceberg.model.baseline import Baseline
@@ -142,9 +142,8 @@ def _require_same_world(context: CheckContext, state: ProofState, baseline: Base
             "the job's script, topics or sinks have changed since the baseline (another fingerprint): accept a new "
             "baseline at the first state of the changed job"
         )
-    recreated = [t for t, known in baseline.topic_ids.items() if _topic_id(context, t) not in (None, known)]
-    if recreated:
-        raise Unproven(f"topic {recreated[0]} is not the one of the baseline: it was created again")
+    if recreated := recreated_topic(baseline, context.topics):
+        raise Unproven(f"topic {recreated} is not the one of the baseline: it was created again")
 
 
 def _is_older(context: CheckContext, state: ProofState, baseline: Baseline) -> bool:
@@ -165,10 +164,6 @@ def _require_above_baseline(context: CheckContext, state: ProofState, baseline: 
             f"the state's run {state.job_id} does not descend from run {baseline.job_id}, of which the baseline was "
             "made, and has committed nothing since; use a state of that line"
         )
-
-
-def _topic_id(context: CheckContext, topic: str) -> str | None:
-    return context.topics.ids.get(topic) if context.topics else None
 
 
 def _since(context: CheckContext, base_id: int | None) -> Walk:
@@ -214,7 +209,7 @@ def _require_known_writers(
         )
 
 
-def _later(context: CheckContext, state: ProofState, snapshots: tuple[Snapshot, ...]) -> int:
+def _later(context: CheckContext, state: ProofState, snapshots: Sequence[Snapshot]) -> int:
     """How many of the snapshots, newest first, lie above T."""
     after = context.runs.after(state.job_id, state.checkpoint_id)
     count = 0
@@ -226,7 +221,7 @@ def _later(context: CheckContext, state: ProofState, snapshots: tuple[Snapshot, 
 
 
 def _rivals_on_top(
-    context: CheckContext, state: ProofState, tree: frozenset[str], snapshots: tuple[Snapshot, ...]
+    context: CheckContext, state: ProofState, tree: frozenset[str], snapshots: Sequence[Snapshot]
 ) -> int:
     """How many snapshots lie above the newest one of S's own line; 0 if no rival is among them."""
     line = {state.job_id, *context.runs.contained(state.job_id)}

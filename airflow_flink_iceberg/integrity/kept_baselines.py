@@ -33,7 +33,7 @@ from airflow_flink_iceberg.model.result import CheckReport, CheckResult, Outcome
 
 TAG_PREFIX = "baseline."
 KEPT = 3
-"""Baselines of one branch that stay: one may be dropped by a rollback, and then an older one serves."""
+"""Baselines of one job and branch that stay: one may be dropped by a rollback, and then an older one serves."""
 
 _DAY_MS = 86_400_000
 
@@ -42,12 +42,12 @@ _DAY_MS = 86_400_000
 class Keeping:
     """How what was proven is kept.
 
-    :param job_name: for the tag's name.
+    :param job_name: whose baseline it is: jobs that share a branch have each their own; ``None``: not known.
     :param acceptance: of a gap that is known; without it only what adds up is kept.
     :param pin_days: after how many days a table's maintenance may drop the tag.
     """
 
-    job_name: str
+    job_name: str | None
     acceptance: Acceptance | None = None
     pin_days: float = 30.0
 
@@ -90,19 +90,24 @@ def _kept(
     return replace(result, outcome=Outcome.WARN, description=text)
 
 
-def keep_baseline(access: TableAccess, baseline: Baseline, job_name: str, *, pin_days: float = 30.0) -> str:
+def keep_baseline(
+    access: TableAccess, baseline: Baseline, job_name: str | None, *, pin_days: float = 30.0
+) -> str:
     """Keep a baseline in its table, with a tag on its snapshot, in one compare-and-swap; return the tag's name.
 
     The same baseline has the same tag, so a retry changes nothing twice. Where a restore point has pinned this very
-    state, its tag serves. Of older ones the newest :data:`KEPT` stay; the others, and records whose tag is gone, are
-    removed in the same commit. Before a table's first snapshot there is nothing to tag, and only the record is kept.
+    state, its tag serves. Of the job's older ones the newest :data:`KEPT` stay; the others, and records whose tag is
+    gone, are removed in the same commit. Before a table's first snapshot there is nothing to tag: only the record is
+    kept.
 
+    :param job_name: recorded with it, so that another job that writes the branch does not count from it.
     :param pin_days: after how many days a table's maintenance may drop the tag.
     :raises InvalidValue: the record is too long, or the snapshot has expired.
     :raises RefConflict: others won every time.
     :raises CatalogUnreachable: no answer.
     """
     metadata = access.refs_metadata()
+    baseline = replace(baseline, job_name=job_name)
     tag = _pinned_by(metadata, baseline) or _tag_name(job_name, baseline)
     changes = [] if baseline.snapshot_id is None else [_pin(metadata, tag, baseline.snapshot_id, pin_days)]
     records: dict[str, str | None] = dict([baseline_property(tag, baseline)])
@@ -117,20 +122,28 @@ def keep_baseline(access: TableAccess, baseline: Baseline, job_name: str, *, pin
 def _pinned_by(metadata: TableMetadata, baseline: Baseline) -> str | None:
     """The tag under which this state is recorded already: a restore point's, or ours of an earlier try."""
     for tag, record in baselines_in_properties(metadata.properties).items():
-        if isinstance(record, Baseline) and (record.job_id, record.checkpoint_id, record.snapshot_id) == (
-            baseline.job_id,
-            baseline.checkpoint_id,
-            baseline.snapshot_id,
-        ):
+        if isinstance(record, Baseline) and _state_of(record) == _state_of(baseline):
             return tag
     return None
 
 
-def _tag_name(job_name: str, baseline: Baseline) -> str:
-    """``baseline.<job>.<UTC time>.<first 8 of the job id>-<checkpoint id>``, much as restore points' pins are named."""
-    owner = re.sub(r"[^A-Za-z0-9_-]+", "-", job_name)[:60].strip("-") or "job"
+def _state_of(record: Baseline) -> tuple[object, ...]:
+    return (record.branch, record.job_id, record.checkpoint_id, record.snapshot_id)
+
+
+def _tag_name(job_name: str | None, baseline: Baseline) -> str:
+    """``baseline.<job>.<UTC time>.<first 8 of the job id>-<checkpoint id>``, much as restore points' pins are named.
+
+    Of other branches than ``main`` the name follows: one state may be proven on two of them.
+    """
+    owner = _plain(job_name or baseline.table) or "job"
+    branch = "" if baseline.branch == "main" else f".{_plain(baseline.branch)}"
     moment = datetime.fromtimestamp((baseline.made_at or 0) / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{TAG_PREFIX}{owner}.{moment}.{(baseline.job_id or '')[:8]}-{baseline.checkpoint_id}"
+    return f"{TAG_PREFIX}{owner}.{moment}.{(baseline.job_id or '')[:8]}-{baseline.checkpoint_id}{branch}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-")
 
 
 def _pin(metadata: TableMetadata, tag: str, snapshot_id: int, pin_days: float) -> RefChange:
@@ -143,12 +156,12 @@ def _pin(metadata: TableMetadata, tag: str, snapshot_id: int, pin_days: float) -
 
 
 def _outlived(metadata: TableMetadata, baseline: Baseline, tag: str) -> list[str]:
-    """Our own tags of this branch beyond the newest ones; restore points keep theirs."""
+    """This job's own tags of this branch beyond the newest ones; restore points keep theirs, and other jobs do."""
     mine = [
         (record.made_at or 0, name)
         for name, record in baselines_in_properties(metadata.properties).items()
         if isinstance(record, Baseline)
-        and record.branch == baseline.branch
+        and (record.branch, record.job_name) == (baseline.branch, baseline.job_name)
         and name.startswith(TAG_PREFIX)
         and name != tag
     ]

@@ -35,13 +35,14 @@ class Baseline(Value):
     :param offsets: next offset by ``topic/partition``, as the state has them; -2 is a partition not read yet.
     :param pending_rows: rows that the state had read and ``snapshot_id`` does not hold: a later commit brings them.
     :param staged: of which ``topic/partition`` the pending rows are: those right below its offset; empty: not known.
+    :param job_name: the job that it was kept for: several may write one branch; ``None``: not known.
     :param job_id: with ``checkpoint_id``: the state it was made of.
     :param proven_by: ``gap`` (adds up since an older baseline), ``bounds`` or ``rows``.
     :param accepted_rows: rows known to be doubled (> 0) or missing (< 0) that were accepted.
     :param log_starts: first offset that the broker still had, for partitions not read yet.
     :param discovered: every ``topic/partition`` that the source's coordinator knew.
     :param topic_ids: Kafka's own ids by topic; a recreated topic has another.
-    :param fingerprint: of script or jar, topics and sinks; another one needs a new baseline.
+    :param fingerprint: of script or jar, and topics; another one needs a new baseline.
     :param made_at: when it was made, in milliseconds since the epoch by the maker's clock.
     """
 
@@ -58,6 +59,7 @@ class Baseline(Value):
     proven_by: str = "gap"
     accepted_rows: int | None = None
     reason: str | None = None
+    job_name: str | None = None
     job_id: str | None = None
     checkpoint_id: int | None = None
     log_starts: Mapping[str, int] = field(default_factory=dict)
@@ -75,7 +77,9 @@ class Baseline(Value):
             raise InvalidValue(f"A baseline of {self.table} has {self.pending_rows} pending rows.")
 
     @classmethod
-    def at_restore_point(cls, savepoint: Savepoint, position: SinkPosition) -> Self | None:
+    def at_restore_point(
+        cls, savepoint: Savepoint, position: SinkPosition, topic_ids: Mapping[str, str] | None = None
+    ) -> Self | None:
         """Where to count from to judge what came after a restore point; ``None``: its state's bytes were not read."""
         if position.offsets is None or position.pending_rows is None:
             return None
@@ -89,6 +93,7 @@ class Baseline(Value):
             basis=Basis.GIVEN,
             job_id=savepoint.job_id,
             checkpoint_id=savepoint.checkpoint_id,
+            topic_ids=dict(topic_ids or {}),
             made_at=savepoint.taken_at,
         )
 

@@ -87,6 +87,7 @@ def _judge(systems: Systems, sink: TableSink, looked: _Looked) -> CheckResult:
             state_job_id=looked.state.job_id,
             why_no_state=looked.state.why_not,
             fingerprint=looked.made_of,
+            job_name=systems.job.name,
         )
         return judge_before(context, name)
     except FlinkIcebergError as error:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.integrity.kept_baselines import Keeping, Kept
     from airflow_flink_iceberg.model.job import TableSink
     from airflow_flink_iceberg.model.result import CheckReport, CheckResult
+    from airflow_flink_iceberg.model.topics import TopicFacts
     from airflow_flink_iceberg.restart.running_state import RunningState
     from airflow_flink_iceberg.restart.systems import Systems
 
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
 class _Given:
     """What all tables of a job are compared with, and what else can be asked.
 
-    :param made_of: tells whether the job is still the same.
+    :param made_of: tells whether the job is still the same; ``topics``: whether its topics are.
     """
 
     restart: Restart | None
     state: RunningState
     made_of: str | None
+    topics: TopicFacts | None
     engines: OpenEngine
 
 
@@ -159,14 +161,15 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.hooks.engines import ConnectedEngines
         from airflow_flink_iceberg.integrity.fingerprint import fingerprint
         from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
+        from airflow_flink_iceberg.restart.source import topics_in
 
         restart = self._restart()
         engines = ConnectedEngines(self.flink_job, lambda: script_if_known(self, context))
         if not any(check.name == "state_matches_table" for check in self._checks()):
-            return _Given(restart, RunningState(), None, engines)
+            return _Given(restart, RunningState(), None, None, engines)
         state = read_running_state(systems, restart.running_job.job_id if restart else None)
         made_of = fingerprint(self.flink_job, script_if_known(self, context), state.metadata)
-        return _Given(restart, state, made_of, engines)
+        return _Given(restart, state, made_of, topics_in(systems, state.metadata), engines)
 
     def _keeping(self) -> Keeping | None:
         from airflow_flink_iceberg.integrity.baselines import Acceptance
@@ -201,7 +204,9 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             state_job_id=given.state.job_id,
             why_no_state=given.state.why_not,
             fingerprint=given.made_of,
+            topics=given.topics,
             engines=given.engines,
+            job_name=self.flink_job.name,
         )
         checks = self._checks()
         report = run_checks(checks, context)

@@ -26,7 +26,7 @@ from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.ids import ledger_entry_id
 from airflow_flink_iceberg.restart.ledger_orphans import orphan_savepoints
 from airflow_flink_iceberg.restart.steps import Steps
-from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
+from airflow_flink_iceberg.restart.systems import JobTables, Systems, log, now_ms
 
 NEVER_RESTORE = (
     "never restore: the same stop has left it beside the savepoint that was adopted; it would double rows"
@@ -41,7 +41,7 @@ class Act:
     after a clear has the same only if it did nothing anew.
     """
 
-    systems: Systems
+    systems: Systems | JobTables
     steps: Steps
     actor: LedgerActor
 
@@ -214,6 +214,8 @@ def _risk(act: Act, decision: Decision, running: RunningJob) -> Iterator[LedgerE
 
 
 def _orphans(act: Act, adopted: Savepoint) -> Iterator[LedgerEntry]:
+    if not isinstance(act.systems, Systems):
+        return
     for orphan in orphan_savepoints(act.systems, act.steps, adopted):
         log.warning("Never restore %s: this stop has left it, and %s was adopted", orphan.path, adopted.path)
         yield act.entry(
@@ -275,7 +277,7 @@ def _recovered_table(table: TableRecovery) -> LedgerTable:
 
 
 def _tables(
-    systems: Systems, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
+    systems: Systems | JobTables, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
 ) -> tuple[LedgerTable, ...]:
     """Every declared sink: what was recorded of it before, and where its branch is now."""
     known = {_place(position): position for position in positions}
@@ -288,7 +290,7 @@ def _place(found: SinkPosition | TableSink) -> tuple[str, str, str, str | None]:
 
 
 def _table(
-    systems: Systems, sink: TableSink, position: SinkPosition | None, decision: Decision | None
+    systems: Systems | JobTables, sink: TableSink, position: SinkPosition | None, decision: Decision | None
 ) -> LedgerTable:
     name = systems.job.sink_name(sink)
     findings = decision.findings if decision else ()
@@ -309,7 +311,7 @@ def _table(
     )
 
 
-def _now(systems: Systems, sink: TableSink) -> tuple[str | None, int | None]:
+def _now(systems: Systems | JobTables, sink: TableSink) -> tuple[str | None, int | None]:
     try:
         metadata = systems.table(sink).refs_metadata()
         return metadata.uuid, metadata.head(sink.branch)

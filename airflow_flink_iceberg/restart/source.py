@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.kafka.topics import BOOTSTRAP, read_topics
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
-from airflow_flink_iceberg.model.errors import BrokersUnreachable
+from airflow_flink_iceberg.model.errors import BrokersUnreachable, SavepointUnreadable
 from airflow_flink_iceberg.model.topics import TopicFacts
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems, log
+
+if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.metadata import SavepointMetadata
 
 _LISTED = 10
 _RESTORE_OLD = "Bring the records back under their offsets, or accept the verdict and refill what is missing."
@@ -49,15 +53,38 @@ def gather_source(
     read = topics_of(state)
     if not read:
         return SourceFacts(None, "no Kafka offsets are known of the state", declared, _identity(state))
-    topics: TopicFacts | None = TopicFacts()
-    why_not = ""
-    try:
-        for settings, names in _by_brokers(systems, read):
-            topics = _joined(topics or TopicFacts(), read_topics(settings, names))
-    except BrokersUnreachable as error:
-        topics, why_not = None, str(error).rstrip(".")
+    topics, why_not = read_topic_facts(systems, read)
+    if topics is None:
         log.warning("source_available: unknown, and no part of the decision: %s", why_not)
     return SourceFacts(topics, why_not, declared, _identity(state), dict(recorded_ids or {}))
+
+
+def read_topic_facts(systems: Systems, topics: frozenset[str]) -> tuple[TopicFacts | None, str]:
+    """What the brokers say of these topics; ``None``, and why, where they were not reached."""
+    found = TopicFacts()
+    try:
+        for settings, names in _by_brokers(systems, topics):
+            found = _joined(found, read_topics(settings, names))
+    except BrokersUnreachable as error:
+        return None, str(error).rstrip(".")
+    return found, ""
+
+
+def topics_in(systems: Systems, metadata: SavepointMetadata | None) -> TopicFacts | None:
+    """What the brokers say of the topics of a state, for checks to compare with what was recorded.
+
+    ``None``: nobody gave their address, or they were not reached, which is logged: a check does without.
+    """
+    if metadata is None or not systems.kafka:
+        return None
+    try:
+        read = frozenset(metadata.kafka_offsets())
+    except SavepointUnreadable:
+        return None
+    topics, why_not = read_topic_facts(systems, read) if read else (None, "the state reads none")
+    if topics is None:
+        log.info("The topics are not compared with those of the baseline: %s", why_not)
+    return topics
 
 
 def _identity(state: State | None) -> tuple[str, int] | None:

@@ -129,3 +129,18 @@ def ticks(what: str, poll_interval: float, timeout: float) -> Iterator[int]:
                 "waiting."
             )
         time.sleep(poll_interval)
+
+
+@dataclass(frozen=True)
+class JobTables:
+    """A job's tables where no cluster is at hand: enough to record what was checked.
+
+    :param tables: opens the table of a sink.
+    """
+
+    job: FlinkJob
+    tables: Callable[[TableSink], TableAccess]
+
+    def table(self, sink: TableSink) -> TableAccess:
+        """The table of a sink."""
+        return self.tables(sink)

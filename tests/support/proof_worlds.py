@@ -32,6 +32,8 @@ from tests.unit.flink.sink_states import (
 
 TOPIC = "orders"
 SOURCE = 1
+MADE_OF = "one job"
+"""The fingerprint of job and baseline, unless a world is about another."""
 
 
 def state(
@@ -103,6 +105,7 @@ def context(
     version = metadata(snapshots(table)) if isinstance(table, str) else table
     access = TableAccess(CatalogConfig("lake", {}), "shop.orders")
     fields.setdefault("branch", "main")
+    fields.setdefault("fingerprint", MADE_OF)
     fields.setdefault("head_snapshot_id", version.head(fields["branch"]))
     lineage = frozenset(link(text) for text in links.split())
     return CheckContext(access=access, history=History(version), lineage=lineage, state=of, **fields)
@@ -116,6 +119,7 @@ def link(text: str) -> RunLink:
 
 def baseline(snapshot_id: int | None, offsets: Sequence[int], **fields: Any) -> Baseline:
     fields.setdefault("table_uuid", UUID)
+    fields.setdefault("fingerprint", MADE_OF)
     keyed = {f"{TOPIC}/{partition}": offset for partition, offset in enumerate(offsets)}
     return Baseline("shop.orders", "main", snapshot_id=snapshot_id, offsets=keyed, **fields)
 

@@ -7,7 +7,9 @@ Per-file bounds settle that where each file holds one partition, else the rows d
 from __future__ import annotations
 
 from airflow_flink_iceberg.checks import StateMatchesTable
+from airflow_flink_iceberg.integrity.consumed import topics_compared
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.fingerprint import why_unknown
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.matching import is_dense, match
 from airflow_flink_iceberg.integrity.proof_state import Broken, ProofState, Unproven
@@ -40,7 +42,13 @@ def run(check: StateMatchesTable, context: CheckContext) -> Answer:
             {"verdict": error.cause},
         )
     state, gap, settled = found.state, found.gap, found.settled
-    outcome, verdict, text = _judge(gap, settled, declared_dense=is_dense(check, context))
+    unlike = why_unknown(context.baseline, context.fingerprint)
+    judged = _judge_unlike if unlike else _judge
+    outcome, verdict, text = judged(gap, settled, declared_dense=is_dense(check, context))
+    if _is_nothing_new(gap):
+        text = f"Nothing was read and nothing committed since then, so nothing else was proven. {text}"
+    if unlike and verdict == "unknown":
+        text = f"{text} Whether the job is still the one of the baseline is not known: {unlike}."
     return Answer(
         outcome,
         f"{_arithmetic(context, state, gap)} {text}",
@@ -65,6 +73,15 @@ def _judge(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple
     if gap.rows < 0:
         return _fewer(-gap.rows, found, declared_dense=declared_dense)
     return _equal(found, declared_dense=declared_dense)
+
+
+def _judge_unlike(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
+    """The job may be another than at the baseline: sums say nothing then, and offsets say what they say anyhow."""
+    if found.is_clean and not gap.rows:
+        return _judge(gap, found, declared_dense=declared_dense)
+    if found.doubled:
+        return Outcome.FAIL, "doubled", f"At least {counted(found.doubled, 'row')} doubled. {found.text}"
+    return Outcome.UNKNOWN, "unknown", f"The sums prove nothing. {found.text}".strip()
 
 
 def _equal(found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
@@ -119,6 +136,10 @@ def _arithmetic(context: CheckContext, state: ProofState, gap: HistoryGap) -> st
     return "; ".join(parts) + f": history gap {gap.rows:+,}."
 
 
+def _is_nothing_new(gap: HistoryGap) -> bool:
+    return not (gap.own or gap.consumed or gap.pending)
+
+
 def _actual(gap: HistoryGap, found: Settlement) -> str:
     if gap.rows == 0 and found.is_clean:
         return f"{gap.consumed:,} records, each once"
@@ -141,6 +162,8 @@ def _evidence(context: CheckContext, state: ProofState, gap: HistoryGap) -> dict
         "later_snapshots": gap.later,
         "checkpoint_id": state.checkpoint_id,
         "job_id": state.job_id,
+        "nothing_new": _is_nothing_new(gap),
+        "topics_compared": topics_compared(context.baseline, context.topics),
         "baseline": context.baseline.claim if context.baseline else None,
         "baseline_tag": context.baseline_tag,
         "baselines_passed_over": listed(context.passed_over),

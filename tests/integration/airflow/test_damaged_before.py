@@ -132,7 +132,7 @@ def test_without_a_baseline_nothing_is_known_and_flink_is_asked_nothing_more(lak
         (TableSink("shop.orders"), SCRIPT, "declare rows='one_to_one'"),
         (TableSink("shop.orders", rows="split"), SCRIPT, "rows='split'"),
         (SINK, SCRIPT.replace("SELECT *", "SELECT id"), "another fingerprint"),
-        (SINK, "gone.sql", "its script is not to be had here"),
+        (SINK, "gone.sql", "its script or jar is not to be had here"),
     ],
 )
 def test_where_a_gap_means_nothing_it_decides_nothing(

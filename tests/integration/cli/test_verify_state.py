@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
+from airflow_flink_iceberg.restart.ledger import read_ledger
 from tests.integration.cli.test_commands import Run, lake, run  # noqa: F401 - fixtures
 from tests.integration.fakes.flink import FakeFlink
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id
@@ -64,6 +66,48 @@ def test_what_is_kept_is_where_the_next_one_begins(lake: Lake, run: Run, tmp_pat
         found = verify(run, "--savepoint", path, "--since", since)
         assert (run.code, found["evidence"]["consumed"]) == (0, 30)
     assert verify(run, "--savepoint", path)["evidence"]["consumed"] == 90
+
+
+def test_what_was_checked_and_kept_stands_in_the_ledger(lake: Lake, run: Run, tmp_path: Path) -> None:  # noqa: F811
+    lake.commit("A:2", lake.offsets((0, 0, 60)))
+    path = state(tmp_path / "sp2", "A:2", [60])
+    kept = verify(run, "--savepoint", path, "--keep-baseline", "--ledger", "ops.ledger")
+    lake.table.refresh()
+    lake.commit("A:4", lake.offsets((0, 50, 70)))
+    failed = verify(run, "--savepoint", state(tmp_path / "sp4", "A:4", [70]), "--ledger", "ops.ledger")
+    assert (run.code, failed["outcome"]) == (1, "fail")
+    entries = read_ledger(TableAccess(CatalogConfig("lake", lake.properties), "ops.ledger"))
+    found = {(str(entry.action), entry.outcome, entry.job_name) for entry in entries}
+    assert found == {
+        ("check", "pass", "shop.orders"),
+        ("baseline", "pass", "shop.orders"),
+        ("check", "fail", "shop.orders"),
+    }
+    (baseline,) = (entry for entry in entries if entry.action == "baseline")
+    assert baseline.tables[0].tag == kept["evidence"]["baseline_kept"]
+    (bad,) = (entry for entry in entries if entry.outcome == "fail")
+    assert [finding.cause for finding in bad.findings] == ["state_matches_table"]
+
+
+def test_a_changed_script_is_seen_and_a_missing_one_is_said(lake: Lake, run: Run, tmp_path: Path) -> None:  # noqa: F811
+    script = tmp_path / "job.sql"
+    script.write_text(
+        "CREATE TABLE t (id BIGINT) WITH ('connector' = 'kafka'); INSERT INTO o SELECT * FROM t;"
+    )
+    lake.commit("A:2", lake.offsets((0, 0, 60)))
+    given = ("--sql", str(script))
+    verify(run, "--savepoint", state(tmp_path / "sp2", "A:2", [60]), "--keep-baseline", *given)
+    lake.table.refresh()
+    lake.commit("A:4", lake.offsets((0, 60, 85)))
+    path = state(tmp_path / "sp4", "A:4", [90])
+    since = ("--savepoint", path, "--since", "last-proven")
+    same = verify(run, *since, *given)
+    assert same["evidence"]["gap"] == -5
+    assert "still the one of the baseline" not in same["description"]
+    without = verify(run, *since)
+    assert (without["outcome"], "--sql FILE" in without["description"]) == ("unknown", True)
+    script.write_text(script.read_text().replace("FROM t", "FROM t WHERE id > 3"))
+    assert "another fingerprint" in verify(run, *since, *given)["description"]
 
 
 def test_rows_are_accepted_with_a_reason_only(lake: Lake, run: Run, tmp_path: Path) -> None:  # noqa: F811

@@ -22,6 +22,7 @@ from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, SinkPosition, TableSink
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.topics import TopicFacts
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id, link
 from tests.support import proof_worlds
 
@@ -129,8 +130,75 @@ def test_a_record_that_says_something_else_is_not_counted_from(
 def test_a_record_with_smaller_offsets_would_hide_nothing(proven: Lake) -> None:
     """Whoever edits a record cannot make a doubled row disappear: the sums then do not fit the other way."""
     tag = tag_of(proven)
-    set_property(proven, tag, json.dumps({**record(proven, tag), "offsets": {"orders/0": 50}}))
-    assert check(proven.context(state=state("A:4", [90]), since=tag)).outcome is Outcome.FAIL
+    edited = {**record(proven, tag), "offsets": {"orders/0": 50}, "fingerprint": "same"}
+    set_property(proven, tag, json.dumps(edited))
+    found = check(proven.context(state=state("A:4", [90]), since=tag, fingerprint="same"))
+    assert found.outcome is Outcome.FAIL
+
+
+@pytest.fixture
+def shared(partitioned: Lake) -> Lake:
+    """Two jobs write one branch, each reads a topic of its own; both have kept a baseline, ``payments`` the newer."""
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    first = partitioned.context(state=state("A:2", [60]))
+    keep_baseline(partitioned.access, advance_baseline(CHECK, first), "orders")
+    head = partitioned.commit("P:9", partitioned.offsets((0, 0, 7)))
+    uuid = str(partitioned.table.metadata.table_uuid)
+    theirs = Baseline(
+        "shop.orders", "main", uuid, head, {"payments/0": 7}, job_id=job_id("P"), checkpoint_id=9
+    )
+    keep_baseline(partitioned.access, theirs, "payments")
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    return partitioned
+
+
+def test_a_job_counts_from_its_own_baseline_and_not_from_that_of_its_neighbour(shared: Lake) -> None:
+    sink = TableSink("shop.orders", other_writers=[job_id("P")])
+    given: dict[str, Any] = {"state": state("A:4", [90]), "since": LAST_PROVEN, "sink": sink}
+    mine = shared.context(**given, job_name="orders")
+    assert (check(mine).outcome, check(mine).evidence["consumed"]) == (Outcome.PASS, 30)
+    assert "of another job (payments)" in mine.passed_over[0]
+    nobodys = check(shared.context(**given))
+    assert nobodys.outcome is Outcome.UNKNOWN
+    assert "several jobs have kept baselines of main (orders, payments)" in (nobodys.description or "")
+    third = shared.context(**given, job_name="refunds")
+    assert third.baseline is None
+    theirs = next(tag for tag in shared.table.metadata.refs if "payments" in tag)
+    by_name = check(shared.context(**{**given, "since": theirs}, job_name="orders"))
+    assert (by_name.outcome, "of another job" in (by_name.description or "")) == (Outcome.UNKNOWN, True)
+
+
+def test_a_jobs_newer_baselines_leave_those_of_its_neighbour(shared: Lake) -> None:
+    for number in range(5, 9):
+        end = 40 + 10 * number
+        shared.commit(f"A:{number}", shared.offsets((0, end, end + 10)))
+        made = Baseline(
+            "shop.orders", "main", str(shared.table.metadata.table_uuid), shared.head(), {"orders/0": end + 10},
+            job_id=job_id("A"), checkpoint_id=number, made_at=number,
+        )  # fmt: skip
+        keep_baseline(shared.access, made, "orders")
+    shared.table.refresh()
+    kept = [name.split(".")[1] for name in shared.table.metadata.refs if name.startswith("baseline.")]
+    assert (kept.count("orders"), kept.count("payments")) == (3, 1)
+
+
+def test_a_record_of_nobody_is_not_counted_from_where_several_jobs_keep_some(shared: Lake) -> None:
+    theirs = next(tag for tag in shared.table.metadata.refs if "payments" in tag)
+    without = {key: each for key, each in record(shared, theirs).items() if key != "job_name"}
+    set_property(shared, theirs, json.dumps(without))
+    context = shared.context(since=LAST_PROVEN, job_name="refunds")
+    assert context.baseline is None
+    assert any("does not say of which job" in why for why in context.passed_over)
+
+
+def test_the_same_state_on_another_branch_gets_a_tag_of_its_own(partitioned: Lake) -> None:
+    head = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    update_refs(partitioned.access, [RefChange("audit", head, "branch")])
+    made = advance_baseline(CHECK, partitioned.context(state=state("A:2", [60])))
+    first = keep_baseline(partitioned.access, made, "orders")
+    second = keep_baseline(partitioned.access, dataclasses.replace(made, branch="audit"), "orders")
+    assert first != second
+    assert (record(partitioned, first)["branch"], record(partitioned, second)["branch"]) == ("main", "audit")
 
 
 def test_a_tag_of_others_brings_no_offsets(proven: Lake) -> None:
@@ -230,6 +298,22 @@ def test_a_restart_is_verified_from_its_own_offsets_on(partitioned: Lake) -> Non
     assert "is older than the baseline" in (check(older).description or "")
     made = advance_baseline(CHECK, partitioned.context(state=state("B:3", [90]), since=restart))
     assert made.basis is Basis.GIVEN
+
+
+def test_a_restart_over_a_topic_that_was_created_again_proves_nothing(partitioned: Lake) -> None:
+    """The ids that the brokers told at the stop are compared with those that they tell now."""
+    snapshot = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    restart = partitioned.restart("A:2", "B", snapshot_id=snapshot, pending_rows=0, offsets={"orders/0": 60})
+    point = dataclasses.replace(restart.restore_point, topic_ids={"orders": "old"})
+    restart = dataclasses.replace(restart, restore_point=point)
+    partitioned.commit("B:3", partitioned.offsets((0, 60, 90)))
+    of = state("B:3", [90])
+    for now, outcome, compared in (("old", Outcome.PASS, True), ("new", Outcome.UNKNOWN, None)):
+        facts = TopicFacts({"orders": now})
+        found = check(partitioned.context(state=of, restart=restart, since=restart, topics=facts))
+        assert (found.outcome, found.evidence.get("topics_compared")) == (outcome, compared)
+    unasked = check(partitioned.context(state=of, restart=restart, since=restart))
+    assert (unasked.outcome, unasked.evidence["topics_compared"]) == (Outcome.PASS, False)
 
 
 def test_a_restart_whose_state_was_not_read_has_nothing_to_count_from(partitioned: Lake) -> None:

@@ -11,6 +11,7 @@ from airflow_flink_iceberg.checks import kafka_offsets
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
+from airflow_flink_iceberg.model.topics import TopicFacts
 from tests.integration.integrity.deletes import delete_positions
 from tests.integration.integrity.lake import Lake
 
@@ -32,6 +33,8 @@ def check(
     read: dict[str, int] = OFFSETS,
     pending: int = 0,
     said: dict[str, Any] | None = None,
+    *,
+    topics: TopicFacts | None = None,
     **arguments: Any,
 ) -> CheckResult:
     first = lake.access.metadata().snapshots()
@@ -40,7 +43,7 @@ def check(
     given = {"proven_by": "rows", **(said or {})}
     since = Baseline("shop.orders", "main", uuid, base, read, pending_rows=pending, **given)
     arguments = {"offsets": "dense", **arguments}
-    context = lake.context(since=base, baseline=since)
+    context = lake.context(since=base, baseline=since, topics=topics)
     return run_checks([kafka_offsets("kpart", "koff", **arguments)], context).results[0]
 
 
@@ -224,3 +227,13 @@ def test_a_merged_manifest_of_another_writer_hides_no_new_rows(lake: Lake) -> No
     lake.commit(None, lake.offsets((0, 90, 95)))
     found = check(lake)
     assert (found.outcome, found.evidence["rows"], found.evidence["doubled"]) == (Outcome.FAIL, 45, 10)
+
+
+def test_offsets_of_a_topic_that_was_created_again_are_other_records(lake: Lake) -> None:
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 40)))
+    lake.commit("A:3", lake.offsets((0, 0, 5)))
+    ids = {"topic_ids": {"orders": "old"}}
+    found = check(lake, said=ids, topics=TopicFacts({"orders": "new"}))
+    assert (found.outcome, "created again" in (found.description or "")) == (Outcome.UNKNOWN, True)
+    assert check(lake, said=ids, topics=TopicFacts({"orders": "old"})).outcome is Outcome.FAIL
+    assert check(lake, said=ids).outcome is Outcome.FAIL

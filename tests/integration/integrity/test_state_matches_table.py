@@ -117,8 +117,8 @@ def test_delete_files_from_before_the_baseline_end_the_proof_by_bounds(lake: Lak
     base = lake.head()
     lake.commit("A:2", lake.offsets((0, 60, 70)))
     uuid = str(lake.table.metadata.table_uuid)
-    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60})
-    found = check(lake.context(state=state("A:2", [70]), baseline=since))
+    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60}, fingerprint="same")
+    found = check(lake.context(state=state("A:2", [70]), baseline=since, fingerprint="same"))
     assert (found.outcome, found.evidence["verdict"]) == (Outcome.WARN, "consistent")
 
 
@@ -223,8 +223,9 @@ def test_a_compaction_since_the_baseline_ends_the_incremental_proof(partitioned:
     partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
     compact(partitioned, partitioned.offsets((0, 0, 90)))
     uuid = str(partitioned.table.metadata.table_uuid)
-    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60})
-    found = check(partitioned.context(state=state("A:4", [90]), baseline=since), settle="rows")
+    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60}, fingerprint="same")
+    world = partitioned.context(state=state("A:4", [90]), baseline=since, fingerprint="same")
+    found = check(world, settle="rows")
     assert found.evidence["verdict"] == "consistent"
     assert "rewritten since the baseline" in (found.description or "")
 
@@ -295,6 +296,35 @@ def test_what_was_staged_at_the_baseline_lies_below_its_offsets(partitioned: Lak
     wrong = Baseline("shop.orders", "main", uuid, base, {"orders/0": 65}, pending_rows=5)
     partitioned.commit("A:6", partitioned.offsets((0, 90, 95)))
     assert check(partitioned.context(state=state("A:6", [95]), baseline=wrong)).outcome is Outcome.PASS
+
+
+def test_sums_since_a_baseline_of_a_job_that_may_be_another_prove_nothing_and_offsets_still_do(
+    partitioned: Lake,
+) -> None:
+    """Ten records are no rows: lost, or filtered by a script that nobody compared."""
+    base = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    uuid = str(partitioned.table.metadata.table_uuid)
+    partitioned.commit("A:4", partitioned.offsets((0, 60, 90)))
+    for then, now in ((None, None), ("one", None), (None, "one")):
+        since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60}, fingerprint=then)
+        given: dict[str, Any] = {"baseline": since, "fingerprint": now}
+        lost = check(partitioned.context(state=state("A:4", [100]), **given))
+        assert (lost.outcome, lost.evidence["verdict"]) == (Outcome.UNKNOWN, "unknown")
+        assert "still the one of the baseline is not known" in (lost.description or "")
+        assert check(partitioned.context(state=state("A:4", [90]), **given)).evidence["verdict"] == "proven"
+        gap_only = check(partitioned.context(state=state("A:4", [90]), **given), settle="gap")
+        assert gap_only.outcome is Outcome.UNKNOWN
+    partitioned.commit("A:5", partitioned.offsets((0, 80, 90)))
+    assert check(partitioned.context(state=state("A:5", [90]), **given)).outcome is Outcome.FAIL
+
+
+def test_where_nothing_is_new_since_the_baseline_that_is_said(partitioned: Lake) -> None:
+    base = partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    uuid = str(partitioned.table.metadata.table_uuid)
+    since = Baseline("shop.orders", "main", uuid, base, {"orders/0": 60}, fingerprint="same")
+    found = check(partitioned.context(state=state("A:3", [60]), baseline=since, fingerprint="same"))
+    assert (found.outcome, found.evidence["nothing_new"]) == (Outcome.PASS, True)
+    assert "Nothing was read and nothing committed since then" in (found.description or "")
 
 
 def test_the_report_of_a_broken_partition_names_it(partitioned: Lake) -> None:

@@ -271,6 +271,11 @@ def test_a_baseline_that_does_not_fit_proves_nothing() -> None:
     found = result(context(table, of, baseline=changed, fingerprint="two"))
     assert "another fingerprint" in (found.description or "")
     assert says(context(table, of, baseline=changed, fingerprint="one")) == "warn consistent +0"
+    assert says(context(table, of, baseline=changed, fingerprint=None)) == "unknown unknown +0"
+    nameless = dataclasses.replace(changed, fingerprint=None)
+    assert says(context(table, of, baseline=nameless, fingerprint="one")) == "unknown unknown +0"
+    given = dataclasses.replace(nameless, basis=Basis.GIVEN)
+    assert says(context(table, of, baseline=given, fingerprint="one")) == "warn consistent +0"
     other = dataclasses.replace(changed, table="shop.others")
     assert says(context(table, of, baseline=other)) == "unknown unknown"
     replaced = dataclasses.replace(changed, table_uuid="another")

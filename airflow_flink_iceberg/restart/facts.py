@@ -27,7 +27,12 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     gather_cluster,
 )
 from airflow_flink_iceberg.restart.other_clusters import OtherCluster
-from airflow_flink_iceberg.restart.restored_from import link_of_run, link_of_running, link_unknown_writers
+from airflow_flink_iceberg.restart.restored_from import (
+    know_drained,
+    link_of_run,
+    link_of_running,
+    link_unknown_writers,
+)
 from airflow_flink_iceberg.restart.source import SourceFacts
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
@@ -43,6 +48,7 @@ __all__ = [
     "gather_cluster",
     "gather_lineage",
     "gather_sinks",
+    "know_drained",
     "link_of_run",
     "link_of_running",
     "link_unknown_writers",
@@ -121,6 +127,8 @@ class Facts:
     :param new_job_id: ``None`` before it is chosen (the look before a stop).
     :param under_way: damage that the running job is doing, or about to do; before a stop.
     :param source: its topics; ``None``: not asked, because this is inside a downtime.
+    :param drained_runs: runs that ended in the drain from which the next run was started: their end of input belongs to
+        that state.
     :param others: what the clusters say that the job names beside its own; empty also where they were not asked.
     :param program: what is known of the sinks that the start makes.
     :param planned_sources: operator ids of the sources that it makes; ``None``: not known before the launch.
@@ -136,6 +144,7 @@ class Facts:
     program: SinkProgram = SinkProgram.UNKNOWN
     planned_sources: frozenset[str] | None = None
     source: SourceFacts | None = None
+    drained_runs: frozenset[str] = frozenset()
     others: tuple[OtherCluster, ...] = ()
     under_way: tuple[Finding, ...] = ()
 

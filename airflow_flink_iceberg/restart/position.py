@@ -55,7 +55,7 @@ def find_position(facts: Facts, sink: SinkFacts) -> Position | Unclear:
     limits: dict[str, int] = {}
     for run, limit in _path_of(facts, state):
         limits[run] = limit
-        drained = state.drained and run == state.savepoint.job_id
+        drained = (state.drained and run == state.savepoint.job_id) or run in facts.drained_runs
         found = _newest_over(sink, _heads(sink), run, limit, drained)
         if (
             run != state.savepoint.job_id

@@ -27,6 +27,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_cluster,
     gather_lineage,
     gather_sinks,
+    know_drained,
     link_of_run,
     link_unknown_writers,
     look_beside,
@@ -138,7 +139,7 @@ def _gather(systems: Systems, savepoint: Savepoint, before: Mapping[str, Any] | 
     # With a look from before the stop this is the downtime, in which no broker is waited for.
     source = gather_source(systems, state) if before is None else None
     facts = Facts(state, sinks, gather_cluster(systems, savepoint.job_id), lineage, source=source)
-    return link_unknown_writers(systems, look_beside(systems, facts))
+    return know_drained(systems, link_unknown_writers(systems, look_beside(systems, facts)))
 
 
 def _descends(sink: SinkFacts, seen: Mapping[str, Any] | None) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.paths import retained_checkpoint, same_path
-from airflow_flink_iceberg.model.commit import RunLink
+from airflow_flink_iceberg.model.commit import END_OF_INPUT, RunLink
 from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.cluster_facts import look_at_others
@@ -61,6 +61,31 @@ def _link_by_path(systems: Systems, job_id: str, path: str) -> RunLink | None:
         if taken is not None:
             return RunLink(job_id, job.job_id, taken.id, "rest")
     return None
+
+
+def know_drained(systems: Systems, facts: Facts) -> Facts:
+    """The same facts, knowing whether the run before the state's ended in a drain that the state's was started from.
+
+    After a drain a v1 sink's first run commits nothing, and where its state stands only that drain tells. Its bytes are
+    read where the run before committed its end of input, and only then.
+    """
+    state = facts.state
+    link = facts.lineage.parent(state.savepoint.job_id) if state and not state.own_stop else None
+    if link is None or not any(
+        # An id that never committed would be searched through the whole history.
+        sink.metadata.mentions(link.parent_job_id)
+        and sink.history.committed(link.parent_job_id, None, sink.head_id) == END_OF_INPUT
+        for sink in facts.sinks
+    ):
+        return facts
+    try:
+        restored = systems.client.checkpoints(link.job_id).restored
+    except (JobNotFound, FlinkUnreachable):
+        return facts
+    if restored is None or not restored.path or restored.id != link.checkpoint_id:
+        return facts
+    parent = read_state(systems, Savepoint(restored.path, restored.id, link.parent_job_id))
+    return replace(facts, drained_runs=frozenset({link.parent_job_id})) if parent.drained else facts
 
 
 def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:

@@ -17,6 +17,7 @@ from airflow_flink_iceberg.restart.facts import (
     gather_cluster,
     gather_lineage,
     gather_sinks,
+    know_drained,
     link_of_run,
     link_unknown_writers,
     look_beside,
@@ -88,7 +89,8 @@ def plan(
     state = read_state(systems, savepoint) if savepoint else None
     source = gather_source(systems, state, point.topic_ids if point else None)
     facts = look_beside(systems, Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source))
-    facts = ask_other_clusters(systems, link_unknown_writers(systems, facts))
+    facts = know_drained(systems, link_unknown_writers(systems, facts))
+    facts = ask_other_clusters(systems, facts)
     return starting.plan_start(systems, steps, facts, options)
 
 

@@ -41,6 +41,12 @@ def wait_checkpoints(rig: Rig, job_id: str, more: int) -> None:
     wait_until(lambda: completed(rig.stack, job_id) >= wanted, f"checkpoint {wanted}", _PAUSE)
 
 
+def newest_id(rig: Rig) -> int:
+    """The checkpoint id that the table's newest snapshot is stamped with."""
+    snapshot = rig.iceberg().current_snapshot()
+    return int(snapshot.summary["flink.max-committed-checkpoint-id"])
+
+
 def go_quiet(rig: Rig, job_id: str) -> None:
     """Pause the orders and wait until all are in the table and an empty checkpoint has followed."""
     rig.producer.set_rate(0)

@@ -69,6 +69,17 @@ def older_state_reused_id(rig: Rig) -> Given:
     return replace(given, job_id=rig.first_job_id)
 
 
+def older_state_idle_since(rig: Rig) -> Given:
+    """A savepoint of a job without orders, which goes on until it has committed an empty checkpoint."""
+    rig.wait_rows(100)
+    do.go_quiet(rig, rig.first_job_id)
+    savepoint = take_savepoint(rig.systems(), rig.steps(), SavepointOptions())
+    wait_until(lambda: do.newest_id(rig) > savepoint.checkpoint_id, "an empty commit", 60)
+    do.cancel(rig, rig.first_job_id)
+    rig.producer.set_rate(RATE)
+    return Given(savepoint, rig)
+
+
 def newest_retained(rig: Rig) -> Given:
     """Cancelled instead of stopped: the newest retained checkpoint."""
     rig.wait_rows(100)

@@ -56,12 +56,16 @@ WORLDS = (
     World(
         "drained, second start",
         made.drained_then_restarted_twice,
+        _SAFE,
+    ),
+    World(
+        "older state, idle since",
+        made.older_state_idle_since,
         {
             "v2": Expected(Verdict.SAFE, None, After.EXACT),
-            # Nobody has recorded that the run before was drained: too careful, and said so.
-            "v1": Expected(Verdict.UNKNOWN, Cause.STATE_UNREADABLE, After.EXACT),
+            # It commits late, is right, and that is said.
+            "v1": Expected(Verdict.SAFE, Cause.COMMITS_LATE, After.EXACT),
         },
-        why="Nobody has recorded that the run before was drained, so its savepoint's ids prove nothing.",
     ),
     World(
         "drained on 1.20",

@@ -431,3 +431,16 @@ def test_a_v1_job_that_will_commit_late_is_no_refusal_and_is_said() -> None:
     assert decide(facts("a:4+60", v1)).findings == ()
     # Where rows came, too, the number is what counts.
     assert [each.cause for each in decide(facts("a:4+60 a:7+5", v1)).findings] == [Cause.OLDER_STATE]
+
+
+def test_the_second_start_after_a_drain_is_exact_where_the_drain_is_known() -> None:
+    """Run ``b`` was started from the drain of ``a`` and committed nothing: all it wrote waits in its state."""
+    waits = state("b:9", "b:7+20", "b:9+10")
+    table = "a:4+60 a:MAX+3"
+    assert says(table, waits, "b<a:5") == "UNKNOWN state_unreadable"
+    assert says(table, waits, "b<a:5", drained_runs=frozenset({run_id("a")})) == "SAFE"
+    # And what came after it counts.
+    assert (
+        says(f"{table} b:9+30 b:11+5", waits, "b<a:5", drained_runs=frozenset({run_id("a")}))
+        == "WOULD_DUPLICATE older_state 5"
+    )

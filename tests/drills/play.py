@@ -124,7 +124,7 @@ def _count(given: Given, decision: Decision) -> tuple[After, int | None, int | N
     """Start what was refused, by name of each verdict, and count when the table is final."""
     rig = given.rig
     try:
-        job_id = _start_anyway(given, decision) if decision.findings else _running(rig)
+        job_id = _start_anyway(given, decision) if decision.verdict is not Verdict.SAFE else _running(rig)
     except (JobFailed, WaitTimeout):
         return After.NEVER_RUNS, None, None
     if job_id is None:

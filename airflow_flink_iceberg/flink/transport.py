@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -67,7 +68,8 @@ class _Credentials(AuthBase):
 class Transport:
     """One kept-alive HTTP session with one origin.
 
-    Not for several threads at once. A kill between request and answer leaves nothing behind here.
+    Several threads may use it, one request at a time: the others wait for its answer. A kill between request and
+    answer leaves nothing behind here.
 
     :raises FlinkUnreachable: from every method: refused, silent, or 502/503/504.
     :raises FlinkUnauthorized: 401, 403, or TLS without trust.
@@ -84,6 +86,7 @@ class Transport:
             {"Accept": "application/json", "Accept-Encoding": "identity", **endpoint.headers}
         )
         self._cert = _client_certificate(endpoint)
+        self._lock = threading.Lock()
 
     def get(self, path: str) -> Any:
         """GET JSON; tried up to :data:`GET_TRIES` times while Flink is refused or not ready, with full jitter."""
@@ -138,13 +141,14 @@ class Transport:
         wait = timeout or self.endpoint.timeout
         where = self._where(method, path)
         try:
-            response = self._session.request(
-                method, url or self.endpoint.url + path, timeout=(min(wait, self.endpoint.timeout), wait), stream=True,
-                allow_redirects=False, verify=self.endpoint.verify, cert=self._cert, **options,
-            )  # fmt: skip
-            with response:
-                body = _read(response, where, time.monotonic() + wait)
-                return _Answer(response.status_code, _redirect_of(response), body)
+            with self._lock:
+                response = self._session.request(
+                    method, url or self.endpoint.url + path, timeout=(min(wait, self.endpoint.timeout), wait),
+                    stream=True, allow_redirects=False, verify=self.endpoint.verify, cert=self._cert, **options,
+                )  # fmt: skip
+                with response:
+                    body = _read(response, where, time.monotonic() + wait)
+                    return _Answer(response.status_code, _redirect_of(response), body)
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             # The cause is left out on purpose: its text repeats URLs, its frames hold the session with its credentials.
             raise failure(where, error, wait) from None

@@ -61,6 +61,7 @@ class FlinkStopWithSavepointOperator(DeferrableSavepoint):
         from airflow_flink_iceberg.model.errors import WaitTimeout
         from airflow_flink_iceberg.restart import stop as stopping
         from airflow_flink_iceberg.restart.steps import Step
+        from airflow_flink_iceberg.restart.stop_wait import await_stop
 
         stopping.settle_request(systems, steps)
         options = stopping.StopOptions(
@@ -74,7 +75,7 @@ class FlinkStopWithSavepointOperator(DeferrableSavepoint):
         request = _resumed(steps, stopping.request_stop(systems, steps, options))
         self.push_link(context, request.job_id)
         try:
-            savepoint = stopping.await_stop(systems, steps, request, options)
+            savepoint = await_stop(systems, steps, request, options)
         except WaitTimeout as error:
             what = f"The stop of job {request.job_id} ({request.trigger_id})"
             self.fail_unless_deferred(what, error, deadline)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from airflow_flink_iceberg.flink.deployments.base import JobView
 from airflow_flink_iceberg.model.decision import Verdict
 from airflow_flink_iceberg.model.errors import NoFreeSlots, RestartRefused
-from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.facts import (
     Facts,
@@ -49,39 +48,11 @@ def facts_of_running(systems: Systems, view: JobView) -> Facts:
 
 
 def look_of(facts: Facts) -> dict[str, Any]:
-    """Where every table stands before the stop, JSON-safe: recorded with the stop's intent, for its retry."""
-    return {sink.name: {"uuid": sink.table_uuid, "head_id": sink.head_id} for sink in facts.sinks}
-
-
-def facts_of_requested(systems: Systems, job_id: str, looked: Mapping[str, Any]) -> Facts:
-    """What a retry knows while its stop is under way: the tables now, and as the first try saw them."""
-    log.info("Reconnecting to the stop of job %s, which an earlier try has sent", job_id)
-    systems.on_run(job_id)
-    sinks = tuple(
-        replace(
-            sink,
-            uuid_before=(looked.get(sink.name) or {}).get("uuid"),
-            head_before=(looked.get(sink.name) or {}).get("head_id"),
-        )
-        for sink in gather_sinks(systems, job_id)
-    )
-    facts = Facts(None, sinks, gather_cluster(systems, job_id), gather_lineage(sinks), before_stop=True)
-    return link_unknown_writers(systems, facts)
-
-
-def facts_of_recorded(systems: Systems, point: RestorePoint) -> Facts:
-    """What a retry after the stop decides on; the positions are those that were recorded."""
-    log.info(
-        "Job %s was stopped with checkpoint %s by an earlier try; going on with its start from %s",
-        point.savepoint.job_id,
-        point.savepoint.checkpoint_id,
-        point.savepoint.path,
-    )
-    sinks = gather_sinks(systems, point.savepoint.job_id, point)
-    lineage = gather_lineage(sinks, point.lineage)
-    state = read_state(systems, point.savepoint, own_stop=True)
-    facts = Facts(state, sinks, gather_cluster(systems, point.savepoint.job_id), lineage)
-    return link_unknown_writers(systems, facts)
+    """Where every table stands before the stop, and which jobs are no rivals: JSON-safe, recorded for a retry."""
+    return {
+        "looked": {sink.name: {"uuid": sink.table_uuid, "head_id": sink.head_id} for sink in facts.sinks},
+        "seen": sorted(facts.cluster.seen),
+    }
 
 
 def refuse_early(facts: Facts, accept: Collection[Verdict]) -> None:

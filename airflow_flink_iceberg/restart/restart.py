@@ -5,23 +5,17 @@ reading the state, reading the table pointers, deciding, one record and the laun
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from airflow_flink_iceberg.flink.deployments.base import JobView, StopRequest
 from airflow_flink_iceberg.model.errors import CatalogUnreachable
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
 from airflow_flink_iceberg.model.restore_point import RestorePoint
+from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart import start as starting
 from airflow_flink_iceberg.restart import stop as stopping
-from airflow_flink_iceberg.restart.before import (
-    check_slots,
-    facts_of_recorded,
-    facts_of_requested,
-    facts_of_running,
-    look_of,
-    refuse_early,
-)
+from airflow_flink_iceberg.restart.before import check_slots, facts_of_running, look_of, refuse_early
 from airflow_flink_iceberg.restart.facts import Facts, link_unknown_writers, refresh
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
 from airflow_flink_iceberg.restart.pin import (
@@ -32,11 +26,14 @@ from airflow_flink_iceberg.restart.pin import (
     tag_name,
 )
 from airflow_flink_iceberg.restart.points import restore_point_of, settled_point
+from airflow_flink_iceberg.restart.ready import ready_beside
+from airflow_flink_iceberg.restart.resume import Looked, facts_of_recorded, facts_of_requested, say_recorded
 from airflow_flink_iceberg.restart.settle import settle
 from airflow_flink_iceberg.restart.start import StartOptions
-from airflow_flink_iceberg.restart.state import read_state
+from airflow_flink_iceberg.restart.state import State, read_state
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.stop import StopOptions
+from airflow_flink_iceberg.restart.stop_wait import await_stop
 from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 from airflow_flink_iceberg.restart.timeline import read_timeline
 
@@ -59,14 +56,17 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
     Killed anywhere and retried, it ends with one adopted savepoint and one running job. The stop is refused when the
     start would have to be; a start that is refused all the same leaves the job stopped and its savepoint recorded.
 
+    A retry after the stop was asked for finds the job down: it reads from the record what it need not ask again, has
+    nothing planned, and prepares the launch and reads the tables side by side.
+
     :raises RestartRefused: with the decision. :raises JobNotStoppable, OperationInFlight, SavepointFailed: the old job
         goes on. :raises JobFailed, RestoreMismatch: the savepoint is recorded, and a retry goes on from it.
     """
     systems.deployment.require_launchable()
     stopping.settle_request(systems, steps)
     try:
-        facts, request = _before(systems, steps, options)
-        point, start = _window(systems, steps, facts, request, options)
+        is_asked_for = steps.outcome(Step.STOP) or stopping.recorded_request(steps)
+        point, start = (_gone_on_with if is_asked_for else _from_the_beginning)(systems, steps, options)
         running = _confirmed(systems, steps, start, options)
         point = _after(systems, steps, point, start, options)
     finally:
@@ -84,32 +84,60 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
     )
 
 
-def _before(systems: Systems, steps: Steps, options: RestartOptions) -> tuple[Facts, StopRequest | None]:
-    """Everything that can be done while the old job runs; on a retry after the stop, what a start needs."""
-    if found := steps.outcome(Step.STOP):
-        systems.deployment.prepare()
-        return facts_of_recorded(systems, RestorePoint.from_dict(found)), None
-    if request := stopping.recorded_request(steps):
-        systems.deployment.prepare()
-        return facts_of_requested(systems, request.job_id, _looked(steps)), request
+def _from_the_beginning(
+    systems: Systems, steps: Steps, options: RestartOptions
+) -> tuple[RestorePoint, starting.Start]:
+    """Everything that can be done while the old job runs; then the stop and the start."""
     view = systems.deployment.look()
     stopping.check_stoppable(view, systems.client.checkpoints(view.job_id))
     allowed = options.start.allow_non_restored_state
     planned = systems.deployment.planned_sources() if allowed else None
-    facts = replace(
+    before = replace(
         facts_of_running(systems, view), allow_non_restored_state=allowed, planned_sources=planned
     )
-    refuse_early(facts, options.start.accept)
+    refuse_early(before, options.start.accept)
     check_slots(systems, view)
     systems.deployment.prepare()
     if options.pin:
-        _pin_before(systems, steps, facts, view, options)
-    return facts, stopping.request_stop(systems, steps, options.stop, view, looked=look_of(facts))
+        _pin_before(systems, steps, before, view, options)
+    request = stopping.request_stop(systems, steps, options.stop, view, looked=look_of(before))
+    # From here on the old job goes down: every request is downtime.
+    savepoint, state = _stopped(systems, steps, request, options, systems.deployment.prepare)
+    before = replace(before, state=state, before_stop=False)
+    facts = _seen(systems, lambda: refresh(systems, before), options.stop.patience)
+    point = restore_point_of(facts, savepoint)
+    return point, _started(systems, steps, facts, point, options)
 
 
-def _looked(steps: Steps) -> dict[str, Any]:
-    looked: dict[str, Any] = (steps.intent(Step.STOP) or {}).get("looked") or {}
-    return looked
+def _gone_on_with(
+    systems: Systems, steps: Steps, options: RestartOptions
+) -> tuple[RestorePoint, starting.Start]:
+    """What is left after an earlier try has asked for the stop, or was about to."""
+    looked = Looked.of(steps)
+    if steps.intent(Step.START) is None:
+        # A launch that was refused may have been mended by another jar, so after one it is looked for anew.
+        systems.deployment.recall(looked.known)
+    patience = options.stop.patience
+    with ready_beside(systems) as prepared:
+
+        def keep_ready() -> None:
+            prepared.result()
+            systems.deployment.prepare()
+            if request := stopping.recorded_request(steps):
+                # Who waits long wants to look at the run; who does not would pay for it in the downtime.
+                systems.on_run(request.job_id)
+
+        if found := steps.outcome(Step.STOP):
+            point = RestorePoint.from_dict(found)
+            say_recorded(point)
+            facts = _seen(systems, lambda: facts_of_recorded(systems, point, looked), patience)
+        else:
+            request = stopping.request_stop(systems, steps, options.stop)
+            savepoint, state = _stopped(systems, steps, request, options, keep_ready)
+            facts = _seen(systems, lambda: facts_of_requested(systems, state, looked), patience)
+            point = restore_point_of(facts, savepoint)
+        prepared.result()
+        return point, _started(systems, steps, facts, point, options)
 
 
 def _pin_before(systems: Systems, steps: Steps, facts: Facts, view: JobView, options: RestartOptions) -> None:
@@ -121,22 +149,27 @@ def _pin_before(systems: Systems, steps: Steps, facts: Facts, view: JobView, opt
     pin_heads(systems, facts.sinks, tag, options.pin_days)
 
 
-def _window(
-    systems: Systems, steps: Steps, before: Facts, request: StopRequest | None, options: RestartOptions
-) -> tuple[RestorePoint, starting.Start]:
-    """From the old job's end to the new job's RUNNING; without a request the stop is behind us."""
-    if request is None:
-        facts, point = before, RestorePoint.from_dict(steps.outcome(Step.STOP) or {})
-    else:
-        savepoint = stopping.await_stop(systems, steps, request, options.stop, systems.deployment.prepare)
-        wait_for_late_commit(savepoint, options.start.commit_grace)
-        # Only a look from before the stop shows what happened to the tables since.
-        state = read_state(systems, savepoint, own_stop=bool(_looked(steps)))
-        facts = _refreshed(systems, replace(before, state=state, before_stop=False), options.stop.patience)
-        point = restore_point_of(facts, savepoint)
+def _stopped(
+    systems: Systems,
+    steps: Steps,
+    request: StopRequest,
+    options: RestartOptions,
+    keep_ready: Callable[[], None],
+) -> tuple[Savepoint, State]:
+    """Wait for the stop, and read what it has saved."""
+    savepoint = await_stop(systems, steps, request, options.stop, keep_ready)
+    wait_for_late_commit(savepoint, options.start.commit_grace)
+    # Only a look from before the stop shows what happened to the tables since.
+    return savepoint, read_state(systems, savepoint, own_stop=bool(Looked.of(steps).tables))
+
+
+def _started(
+    systems: Systems, steps: Steps, facts: Facts, point: RestorePoint, options: RestartOptions
+) -> starting.Start:
+    """Decide, record and launch; returns when the new job is RUNNING."""
     start = starting.plan_start(systems, steps, facts, options.start)
     if start.alive and starting.recorded_start(steps):
-        return point, start
+        return start
     allowed = start.decision.allows_start(options.start.accept)
     steps.write(
         {
@@ -146,22 +179,22 @@ def _window(
     )
     starting.check_decision(start, options.start.accept)
     launch(systems, steps, start, options.start)
-    return point, start
+    return start
 
 
-def _refreshed(systems: Systems, facts: Facts, patience: float) -> Facts:
+def _seen(systems: Systems, look: Callable[[], Facts], patience: float) -> Facts:
     """The facts as they are now; a cluster or catalog that hiccups is asked again, because the job is down."""
     deadline = time.monotonic() + patience
     while True:
         try:
-            fresh = refresh(systems, facts)
+            found = look()
         except CatalogUnreachable as error:
             if time.monotonic() >= deadline:
                 raise
             log.info("No answer yet: %s", error)
         else:
-            if fresh.cluster.reachable or time.monotonic() >= deadline:
-                return link_unknown_writers(systems, fresh)
+            if found.cluster.reachable or time.monotonic() >= deadline:
+                return link_unknown_writers(systems, found)
         time.sleep(_HICCUP_INTERVAL)
 
 

@@ -60,7 +60,8 @@ def _start(
     if savepoint is not None:
         wait_for_late_commit(savepoint, options.commit_grace)
     # Before the facts are gathered: uploading a jar or running DDL takes time in which somebody may start the job.
-    systems.deployment.prepare()
+    # Nothing is planned: the job is down, and the launch tells the same a moment later.
+    systems.deployment.prepare(plan=False)
     start = plan(systems, steps, savepoint, point, options)
     found = starting.recorded_start(steps) if start.alive else None
     if found is None:

@@ -34,7 +34,8 @@ class Step(StrEnum):
 
     STOP = "stop"
     """
-    Intent: job id, trigger id, directory of this attempt, where the tables stood.
+    Intent: job id, trigger id, directory of this attempt; of a restart also where the tables stood, which jobs are no
+    rivals, and what the launch needs.
     Outcome: the savepoint; of a restart the restore point.
     Repeat: looks at the same operation; sends the same request again only if Flink has forgotten it and the job runs; a
     savepoint that failed is tried again under the next id.

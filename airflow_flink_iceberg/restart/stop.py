@@ -7,30 +7,26 @@ stops with *different* ids in flight can kill the job, so a new id is used only 
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_flink_iceberg.flink.deployments.base import JobView, StopPhase, StopProgress, StopRequest
+from airflow_flink_iceberg.flink.deployments.base import JobView, StopRequest
 from airflow_flink_iceberg.flink.paths import require_below
 from airflow_flink_iceberg.flink.states import JobState
 from airflow_flink_iceberg.model.errors import (
     FlinkAnswerInvalid,
     FlinkUnreachable,
     InvalidValue,
-    JobFailed,
     JobNotFound,
     JobNotStoppable,
     OperationInFlight,
-    SavepointFailed,
 )
-from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
+from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart import ids
-from airflow_flink_iceberg.restart.lost_stop import Lost, LostStop
-from airflow_flink_iceberg.restart.state import identify_savepoint
 from airflow_flink_iceberg.restart.steps import Step, Steps
-from airflow_flink_iceberg.restart.systems import PATIENCE, Patience, Systems, Telling, log, now_ms, ticks
+from airflow_flink_iceberg.restart.stop_wait import await_stop
+from airflow_flink_iceberg.restart.systems import PATIENCE, Systems, log, now_ms
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
@@ -38,9 +34,6 @@ if TYPE_CHECKING:
 
 SAVEPOINT_DIRECTORY_KEYS = ("execution.checkpointing.savepoint-dir", "state.savepoints.dir")
 CHECKPOINT_DIRECTORY_KEYS = ("execution.checkpointing.dir", "state.checkpoints.dir")
-_KEEP_READY = 60.0
-_MAX_LOST = 3
-"""How often a request that the cluster has forgotten is sent again: each JobManager restart costs one."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +123,10 @@ def request_stop(
 ) -> StopRequest:
     """Record the intent and send the stop; with a recorded intent that has not failed, attach to it instead.
 
-    :param looked: where the tables stand before the stop; recorded with the intent.
+    :param looked: what a retry has to know of the time before the stop; recorded with the intent.
     """
     if request := recorded_request(steps):
-        log.info("Reconnecting to stop %s of job %s", request.trigger_id, request.job_id)
+        log.info("Reconnecting to the stop of job %s (%s)", request.job_id, request.trigger_id)
         return request
     intent = steps.intent(Step.STOP)
     if view is None:
@@ -146,7 +139,8 @@ def request_stop(
         **_intent_of(request),
         "attempt": attempt,
         "requested_at": now_ms(),
-        "looked": dict(looked or {}),
+        "known": systems.deployment.known(),
+        **(looked or {}),
     }
     steps.write({Step.STOP: {"intent": intent}})
     log.info(
@@ -159,49 +153,6 @@ def request_stop(
         # never arrived is sent again under its id.
         log.warning("The answer to the stop of job %s was lost (%s); asking for it", request.job_id, error)
     return request
-
-
-def await_stop(
-    systems: Systems,
-    steps: Steps,
-    request: StopRequest,
-    options: StopOptions,
-    keep_ready: Callable[[], None] | None = None,
-) -> Savepoint:
-    """Wait until the job has ended with its savepoint; writes nothing on the good path, which lies in the downtime.
-
-    :param keep_ready: called now and then: a long savepoint would let a prepared gateway session expire.
-    """
-    patience, ready_at = Patience(options.patience), time.monotonic()
-    lost = LostStop(systems, request, patience)
-    telling = Telling(f"Stopping job {request.job_id}")
-    for _ in ticks(f"The stop of job {request.job_id}", options.poll_interval, options.timeout):
-        progress = patience.ask(lambda: systems.deployment.poll_stop(request))
-        if progress is None:
-            continue
-        if (
-            keep_ready
-            and progress.phase is StopPhase.IN_PROGRESS
-            and time.monotonic() - ready_at > _KEEP_READY
-        ):
-            keep_ready()
-            ready_at = time.monotonic()
-        if progress.phase in (StopPhase.SAVED, StopPhase.UNCOMMITTED):
-            return _savepoint(systems, steps, request, progress)
-        telling.say(f"savepoint {progress.phase}, job {progress.job_state}")
-        if progress.phase is StopPhase.FAILED:
-            raise _failed(steps, request, progress)
-        if progress.phase is StopPhase.LOST:
-            found = lost.look(progress)
-            if isinstance(found, Savepoint):
-                return found
-            if found is Lost.ASK_AGAIN:
-                if lost.count > _MAX_LOST:
-                    raise _failed(steps, request, progress)
-                # The job runs, and nothing of the stop is left: the same id starts it anew, behind the fence.
-                steps.touch()
-                systems.deployment.request_stop(request)
-    raise AssertionError("unreachable: ticks() ends by raising")  # pragma: no cover
 
 
 def check_stoppable(view: JobView, checkpoints: CheckpointStats) -> None:
@@ -269,46 +220,6 @@ def _configured_directory(systems: Systems) -> str:
     raise InvalidValue(
         f"No savepoint directory for job {systems.job.name!r}: give target_directory, or set "
         f"{SAVEPOINT_DIRECTORY_KEYS[0]} on the cluster."
-    )
-
-
-def _savepoint(systems: Systems, steps: Steps, request: StopRequest, progress: StopProgress) -> Savepoint:
-    commit = CommitState.DONE if progress.phase is StopPhase.SAVED else CommitState.PENDING
-    if commit is CommitState.PENDING:
-        log.warning(
-            "Job %s failed while stopping; its savepoint %s is complete and will be committed by the "
-            "restart (%s)",
-            request.job_id,
-            progress.path,
-            progress.reason,
-        )
-    intent = steps.intent(Step.STOP) or {}
-    path = progress.path or ""
-    requested_at = intent.get("requested_at")
-    found = identify_savepoint(systems, path, request.job_id, commit=commit, taken_at=requested_at)
-    log.info(
-        "Job %s is %s, %.1f s after the stop was asked for: checkpoint %s, commit %s, savepoint %s",
-        request.job_id,
-        progress.job_state,
-        (now_ms() - (requested_at or now_ms())) / 1000,
-        found.checkpoint_id,
-        found.commit,
-        found.path,
-    )
-    return found
-
-
-def _failed(steps: Steps, request: StopRequest, progress: StopProgress) -> SavepointFailed | JobFailed:
-    failed = {**(steps.intent(Step.STOP) or {}), "failed": progress.reason[:500] or progress.phase.value}
-    steps.write({Step.STOP: {"intent": failed}})
-    if progress.job_state is not None and progress.job_state.is_terminal:
-        return JobFailed(
-            f"Job {request.job_id} ended {progress.job_state} without a savepoint: {progress.reason}. "
-            "Start from its newest retained checkpoint."
-        )
-    return SavepointFailed(
-        f"Flink could not take the savepoint of job {request.job_id} into {request.target_directory}: "
-        f"{progress.reason}. The job goes on; retry the task."
     )
 
 

@@ -95,6 +95,8 @@ _DETAILS = (
     "pair_difference_ms",
     "cpu_ms",
     "added_seconds",
+    "to_launch_seconds",
+    "import_seconds",
     "counted",
 )
 

@@ -5,9 +5,10 @@ Nothing outside this folder assumes that a job is stopped or started by REST cal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointSettings
@@ -170,10 +171,22 @@ class Deployment(Protocol):
         A cluster that can tell runs the program for it once; a repeat costs nothing.
         """
 
-    def prepare(self) -> None:
-        """Do everything that a launch needs and that can be done while the old job runs; repeatable.
+    def prepare(self, *, plan: bool = True) -> None:
+        """Do everything that a launch needs and that can be done while the old job runs; repeatable. May run in
+        another thread than what is asked of the cluster meanwhile.
 
+        :param plan: find out as well what Flink would refuse to run. For before a stop: after it the job is down, and
+            the launch tells the same.
         :raises InvalidValue: the script or jar cannot be launched. :raises GatewayFailed: a DDL statement failed.
+        """
+
+    def known(self) -> dict[str, Any]:
+        """What :meth:`prepare` has found out and a later process need not ask again: JSON-safe, without secrets."""
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Take over what a process before this one has recorded of :meth:`known`.
+
+        It may have become wrong meanwhile: what does not hold any more is found out anew.
         """
 
     def request_stop(self, request: StopRequest) -> None:

@@ -31,7 +31,7 @@ class ExternalJob(RestJob):
             "restarted here; stop it here and start it there, or give it a SqlDeployment or JarDeployment."
         )
 
-    def prepare(self) -> None:
+    def prepare(self, *, plan: bool = True) -> None:
         """Nothing to do: whoever launches the job prepares it."""
 
     def request_stop(self, request: StopRequest) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.flink.deployments.base import SinkProgram, StartRequest
 from airflow_flink_iceberg.flink.deployments.rest import RestJob
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+# A JobManager that has restarted without ``web.upload.dir`` has lost its jars; nothing was run then.
+_NO_SUCH_JAR = re.compile(r"Jar file \S+ does not exist")
+
+
 class JarJob(RestJob):
     """A job whose program is a jar that the cluster has, or a local one with ``upload=True``."""
 
@@ -26,10 +32,11 @@ class JarJob(RestJob):
         super().__init__(job, client)
         self._deployment = deployment
         self._jar_id: str | None = None
+        self._is_recalled = False
         self._planned: frozenset[str] | None = None
         self._is_planned = False
 
-    def prepare(self) -> None:
+    def prepare(self, *, plan: bool = True) -> None:
         """Find or upload the jar and check that it has an entry class; again, it does nothing.
 
         A killed try may leave an uploaded jar behind on the cluster, which disturbs nothing.
@@ -38,7 +45,7 @@ class JarJob(RestJob):
         """
         if self._jar_id is not None:
             return
-        if not self._client.features().web_submit:
+        if not self._takes_jobs():
             raise InvalidValue(
                 f"{self._client.endpoint.url} takes no jobs (application mode, or web.submit.enable is off), so job "
                 f"{self._job.name!r} cannot be launched from a jar there; use ExternalDeployment, or another cluster."
@@ -49,6 +56,24 @@ class JarJob(RestJob):
                 f"Jar {jar.name!r} of job {self._job.name!r} names no entry class in its manifest; give entry_class."
             )
         self._jar_id = jar.id
+
+    def known(self) -> dict[str, Any]:
+        """The jar's id besides, the name that it was found by, and its sources if they were planned."""
+        if self._jar_id is None:
+            return super().known()
+        jar: dict[str, Any] = {"jar": self._deployment.jar, "jar_id": self._jar_id}
+        if self._is_planned:
+            jar["sources"] = None if self._planned is None else sorted(self._planned)
+        return {**super().known(), **jar}
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """The jar besides, unless the author has named another one since."""
+        super().recall(known)
+        if known.get("jar") == self._deployment.jar and known.get("jar_id") and self._jar_id is None:
+            self._jar_id, self._is_recalled = str(known["jar_id"]), True
+            if "sources" in known:
+                self._planned = None if known["sources"] is None else frozenset(known["sources"])
+                self._is_planned = True
 
     def wanted_parallelism(self) -> int | None:
         """What the author declared."""
@@ -70,23 +95,30 @@ class JarJob(RestJob):
         return self._planned
 
     def launch(self, start: StartRequest) -> None:
-        """Submit with exactly one POST; Flink has then read the state and initialised the job.
+        """Submit with exactly one POST; Flink has then read the state and initialised the job. A jar that was recalled
+        and is gone by now is looked up and submitted once more: nothing was run.
 
         :raises JobFailed: Flink refused at once (state missing or not mapped, the program threw). The job id may be
             burnt then: use the next one.
         """
         self.prepare()
-        if self._jar_id is None:
-            raise InvalidValue(f"Job {self._job.name!r} has no jar to launch.")
         try:
-            self._client.run_jar(
-                self._jar_id, start, entry_class=self._deployment.entry_class,
-                program_args=self._deployment.program_args, parallelism=self._deployment.parallelism,
-            )  # fmt: skip
+            self._run(start)
         except DuplicateJob as error:
             raise self._duplicate(start, error) from error
         except FlinkRequestRefused as error:
+            if self._is_recalled and _NO_SUCH_JAR.search(error.reason):
+                self._jar_id, self._is_recalled = None, False
+                return self.launch(start)
             raise JobFailed(self._launch_message(start, error)) from error
+
+    def _run(self, start: StartRequest) -> None:
+        if self._jar_id is None:
+            raise InvalidValue(f"Job {self._job.name!r} has no jar to launch.")
+        self._client.run_jar(
+            self._jar_id, start, entry_class=self._deployment.entry_class,
+            program_args=self._deployment.program_args, parallelism=self._deployment.parallelism,
+        )  # fmt: skip
 
     def _plan(self) -> frozenset[str] | None:
         try:

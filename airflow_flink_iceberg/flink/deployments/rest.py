@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.flink.deployments.base import (
     JobView,
@@ -42,6 +42,7 @@ class RestJob:
         self._job = job
         self._client = client
         self._stopping: StopWatch | None = None
+        self._web_submit: bool | None = None
 
     def look(self) -> JobView:
         """Find the job and what a stop needs to know, with four or five small requests, none of which changes anything.
@@ -116,14 +117,28 @@ class RestJob:
         """Whoever launches the job knows."""
         return SinkProgram.UNKNOWN
 
+    def known(self) -> dict[str, Any]:
+        """Whether the cluster takes jobs, once that was asked; it never changes while a JobManager lives."""
+        return {} if self._web_submit is None else {"web_submit": self._web_submit}
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """The same from the record of a process before this one."""
+        if isinstance(known.get("web_submit"), bool):
+            self._web_submit = known["web_submit"]
+
     def close(self) -> None:
         """Nothing is open."""
+
+    def _takes_jobs(self) -> bool:
+        """False: application mode, or a cluster that forbids it."""
+        if self._web_submit is None:
+            self._web_submit = self._client.features().web_submit
+        return self._web_submit
 
     def _watch(self) -> StopWatch:
         if self._stopping is None:
             # Asked before the stop, so that it costs nothing in the downtime.
-            features = self._client.features()
-            self._stopping = StopWatch(self._client, application_mode=not features.web_submit)
+            self._stopping = StopWatch(self._client, application_mode=not self._takes_jobs())
         return self._stopping
 
     def _duplicate(self, start: StartRequest, error: DuplicateJob) -> DuplicateJob:

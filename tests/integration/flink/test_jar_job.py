@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,27 @@ def test_a_program_without_a_plan_has_no_known_sources(flink: FakeFlink, client:
     assert deployment.planned_sources() is None
     assert deployment.planned_sources() is None
     assert flink.count("POST", "/jars/.*/plan") == 1
+
+
+def test_what_one_process_has_found_out_the_next_does_not_ask(flink: FakeFlink, client: FlinkClient) -> None:
+    flink.add_jar("orders.jar", "A")
+    first = jar_job(client)
+    first.prepare()
+    found = first.planned_sources()
+    flink.requests.clear()
+    again = jar_job(client)
+    again.recall(json.loads(json.dumps(first.known())))
+    again.prepare()
+    assert again.planned_sources() == found
+    assert flink.requests == []
+
+
+def test_a_jar_of_another_name_is_not_recalled(flink: FakeFlink, client: FlinkClient) -> None:
+    flink.add_jar("orders.jar", "A")
+    other = flink.add_jar("orders-2.jar", "A")
+    first = jar_job(client)
+    first.prepare()
+    again = jar_job(client, "orders-2.jar")
+    again.recall(first.known())
+    again.launch(StartRequest(new_id(), None))
+    assert flink.count("POST", f"/jars/{other}/run") == 1

@@ -121,6 +121,29 @@ def _changed(state: State, source: SourceFacts) -> Iterator[Finding]:
             },
             next_step="Name the topic in the script, or start the new source under a job name and uid of its own.",
         )
+    elif new := _new_topics(state, source):
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.SOURCE_CHANGED,
+            f"The script reads {', '.join(sorted(new)[:_LISTED])}, which the state does not hold: Flink tells the "
+            "sources of a script by their place, so it may give the old one's offsets to the new one and read the old "
+            "topic anew.",
+            evidence={
+                "state": sorted(state.topics)[:_LISTED],
+                "script": sorted(source.declared or ())[:_LISTED],
+            },
+            next_step="Start the new source as a job of its own, under a name and uid of its own.",
+        )
+
+
+def _new_topics(state: State, source: SourceFacts) -> frozenset[str]:
+    """Topics that the script reads and the state's sources never did.
+
+    Seen on Flink 2.1: a topic put before the old one in a UNION got its offsets, and all rows came twice.
+    """
+    if source.declared is None or not state.topics:
+        return frozenset()
+    return source.declared - state.topics
 
 
 def _topic(topic: str, state: State, source: SourceFacts, now: TopicFacts) -> Iterator[Finding]:

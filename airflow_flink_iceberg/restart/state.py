@@ -52,6 +52,7 @@ class State:
     :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
     :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
     :param source_ids: the operator ids of its Kafka sources.
+    :param topics: all that they read, also those whose splits they have finished; empty: not known.
     :param offsets: ``None``: not read, or two sources read one partition.
     :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
     """
@@ -65,6 +66,7 @@ class State:
     drained: bool = False
     in_flight_data: bool = False
     source_ids: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()
     offsets: Mapping[str, int] | None = None
     sink_count: int = 0
     v1_operators: frozenset[str] = frozenset()
@@ -161,6 +163,7 @@ def _id_by_rest(systems: Systems, path: str, job_id: str, why_not: str) -> int:
 def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool) -> State:
     committers = metadata.committers()
     entries = _entries_of(committers)
+    source_ids, topics = _sources_of(metadata)
     return State(
         savepoint,
         own_stop,
@@ -169,7 +172,8 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
         operator_uids=frozenset(operator.uid for operator in metadata.operators if operator.uid),
         drained=metadata.kind is SnapshotKind.DRAIN,
         in_flight_data=metadata.channel_handles > 0,
-        source_ids=_source_ids_of(metadata),
+        source_ids=source_ids,
+        topics=topics,
         offsets=_offsets_of(metadata),
         sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),
         v1_operators=frozenset(each.operator_id for each in committers if each.sink is SinkKind.V1),
@@ -177,12 +181,22 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
     )
 
 
-def _source_ids_of(metadata: SavepointMetadata) -> frozenset[str]:
+def _sources_of(metadata: SavepointMetadata) -> tuple[frozenset[str], frozenset[str]]:
+    """The ids of the Kafka sources and their topics; no topics where one of the sources does not tell its own."""
     try:
-        return frozenset(source.operator_id for source in metadata.kafka_sources())
+        sources = metadata.kafka_sources()
     except SavepointUnreadable as error:
         log.info("The Kafka sources of checkpoint %s are not known: %s", metadata.checkpoint_id, error)
-        return frozenset()
+        return frozenset(), frozenset()
+    read = [
+        {split.topic for split in source.splits}.union(
+            topic for topic, _ in (source.assigned or frozenset()) | (source.discovered or frozenset())
+        )
+        for source in sources
+    ]
+    return frozenset(source.operator_id for source in sources), (
+        frozenset().union(*read) if all(read) else frozenset()
+    )
 
 
 def _offsets_of(metadata: SavepointMetadata) -> dict[str, int] | None:

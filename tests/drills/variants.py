@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_flink_iceberg.model import JarDeployment, TableSink
+from airflow_flink_iceberg.model import JarDeployment, SqlDeployment, TableSink
 from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savepoint
 from playground.orders import OrdersProducer
 from playground.sql import orders_script
@@ -33,6 +33,11 @@ def jar_uid_changed_pending(rig: Rig) -> Given:
 def jar_source_uid_changed(rig: Rig) -> Given:
     """Nothing is pending, and the source has got another uid, too: Flink drops its offsets."""
     return Given(stopped(rig), _renamed(rig, with_source=True), ignore=True)
+
+
+def source_added(rig: Rig) -> Given:
+    """The script reads one more topic, before the old one: Flink gives the old one's offsets to the new one."""
+    return Given(stopped(rig), _with_one_more_source(rig))
 
 
 def recreated_with_rows_unrecorded(rig: Rig) -> Given:
@@ -144,6 +149,20 @@ def _renamed(rig: Rig, *, with_source: bool = False) -> Rig:
         arguments.append(f"source={rig.job.name}-source")
     changed = replace(deployment, program_args=arguments)
     return replace(rig, job=replace(rig.job, deployment=changed, sinks=[TableSink(rig.table, sink_uid=uid)]))
+
+
+def _with_one_more_source(rig: Rig) -> Rig:
+    """The same script with the rows of a second topic, told from the orders by their partition."""
+    topic = f"{rig.topic}-more"
+    OrdersProducer(rig.stack.kafka_bootstrap, topic, rate=RATE).stop()
+    head, insert, query = (rig.script or "").rpartition("\nSELECT ")
+    head, into, target = head.rpartition("INSERT INTO ")
+    more = f"SELECT {query.rpartition(' FROM ')[0]} FROM more".replace(
+        "kafka_partition", f"CAST({do.FOREIGN} AS INT)"
+    )
+    ddl = rig.stack.source(topic).ddl("more", group=rig.job.name)
+    script = f"{head}{ddl};\n{into}{target}\n{more}\nUNION ALL{insert}{query}"
+    return replace(rig, job=replace(rig.job, deployment=SqlDeployment(script)), script=script)
 
 
 def _write_as_rival(rig: Rig) -> None:

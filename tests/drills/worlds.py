@@ -94,6 +94,12 @@ WORLDS = (
         _both(Verdict.WOULD_DUPLICATE, Cause.STATE_UNMATCHED, After.NO_NUMBER),
         deployment="jar",
     ),
+    World(
+        "script with one more source",
+        also.source_added,
+        {"v2": Expected(Verdict.UNKNOWN, Cause.SOURCE_CHANGED, After.NO_NUMBER)},
+        why="Which source of a script gets which operator id is not known before Flink has planned it.",
+    ),
     World("sink class changed, strict", made.sink_changed_strict, _BOTH_UNMATCHED),
     World("sink class changed, nothing pending", made.sink_changed_ignored, _SAFE),
     World("sink class changed, rows pending", made.sink_changed_pending, _DROPPED, interval=_HOUR),

@@ -126,3 +126,29 @@ def test_the_connections_properties_go_to_the_cluster_that_they_are_meant_for(
     connection: dict[str, str], is_only: bool, expected: dict[str, str]
 ) -> None:
     assert cluster_settings(SCRIPT, connection, is_only=is_only) == expected
+
+
+@pytest.mark.parametrize(
+    ("held", "declared", "expected"),
+    [
+        ({"orders"}, {"orders"}, "SAFE"),
+        # Put before the old one it gets the old one's offsets: seen on Flink 2.1, where all rows came twice.
+        ({"orders"}, {"orders", "refunds"}, "UNKNOWN source_changed"),
+        # A bounded topic that was read to its end has no offset any more.
+        ({"orders", "countries"}, {"orders", "countries"}, "SAFE"),
+        # A jar, or a topic pattern.
+        ({"orders"}, None, "SAFE"),
+        # A source does not tell what it reads.
+        (set(), {"orders", "refunds"}, "SAFE"),
+    ],
+)
+def test_a_topic_that_the_state_has_not_may_get_the_offsets_of_another(
+    held: set[str], declared: set[str] | None, expected: str
+) -> None:
+    of = state("a:4", "a:4+10", offsets={"orders/0": 60}, topics=frozenset(held))
+    source = SourceFacts(
+        now({"orders/0": 0}, {"orders/0": 90}),
+        declared=None if declared is None else frozenset(declared),
+        of=OF,
+    )
+    assert says(of, source) == expected

@@ -28,7 +28,7 @@ help:
 	@echo "test         all that a change must pass: lint, unit, integration, e2e, docs"
 	@echo "playground   the demo's stack with the Airflow UI, until Ctrl-C"
 	@echo "bench        side-by-side ratios; some of them: make bench ONLY=downtime_vs_rest"
-	@echo "drills       the long tests: a real scheduler, worlds, job shapes, versions, S3, fuzz, mutants"
+	@echo "drills       the long tests: worlds, job shapes, versions, S3, fuzz, mutants"
 	@echo "lint unit integration e2e docs   the parts of test"
 	@echo "pins         resolve requirements/*.txt again     wheel   build dist/     clean   remove what was built"
 

@@ -11,6 +11,8 @@ from playground.stack import Stack
 
 pytest.register_assert_rewrite("tests.e2e.scheduler_rig", "tests.e2e.scheduler_world")
 
+from tests.e2e.scheduler_world import World, open_world  # noqa: E402  # asserts are rewritten first
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -18,3 +20,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     directory: Path = tmp_path_factory.mktemp("stack")
     with Stack(directory, checkpoint_interval=1.0, slots=24) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """An Airflow with scheduler, triggerer and workers on the stack; its start costs as much as three cases."""
+    with open_world(stack, tmp_path_factory.mktemp("airflow")) as opened:
+        yield opened

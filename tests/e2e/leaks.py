@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import sqlalchemy
 
 from tests.e2e.scheduler_rig import Airflow
 
@@ -24,9 +24,7 @@ def places(airflow: Airflow, text: str, more: Iterable[tuple[str, str]] = ()) ->
     :param more: other places by name with what was seen there, such as what rows held that are gone by now.
     """
     needles = {text, quote(text, safe=""), json.dumps(text)[1:-1], *_inside_base64(text)}
-    found = {
-        name for name, content in [*_tables(airflow.home), *more] if any(each in content for each in needles)
-    }
+    found = {name for name, content in [*_tables(airflow), *more] if any(each in content for each in needles)}
     if any(any(each in content for each in needles) for content in _logs(airflow.home)):
         found.add("logs")
     if any(any(each in content for each in needles) for content in _links(airflow)):
@@ -43,19 +41,15 @@ def _inside_base64(text: str) -> set[str]:
     return encoded
 
 
-def _tables(home: Path) -> Iterator[tuple[str, str]]:
+def _tables(airflow: Airflow) -> Iterator[tuple[str, str]]:
     """Each row of each table as text."""
-    with contextlib.closing(
-        sqlite3.connect(f"file:{home}/airflow.db?mode=ro", uri=True, timeout=30)
-    ) as database:
-        names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for name in names:
-            for row in database.execute(f'select * from "{name}"'):
-                yield name, " ".join(_text(value) for value in row)
+    for name in sqlalchemy.inspect(airflow.database).get_table_names():
+        for row in airflow.rows(f'select * from "{name}"'):
+            yield name, " ".join(_text(value) for value in row)
 
 
 def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
 
 
 def _logs(home: Path) -> Iterator[str]:
@@ -73,7 +67,7 @@ def _logs(home: Path) -> Iterator[str]:
 
 def _links(airflow: Airflow) -> Iterator[str]:
     """Of the newest task instances of all runs, as the UI gets them."""
-    statement = "select dag_id, run_id, task_id, map_index from task_instance limit ?"
+    statement = "select dag_id, run_id, task_id, map_index from task_instance limit %s"
     for dag_id, run_id, task_id, map_index in airflow.rows(statement, _LATEST):
         query = f"?map_index={map_index}" if map_index >= 0 else ""
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links{query}"

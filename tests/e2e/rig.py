@@ -70,14 +70,12 @@ class Rig:
 
     def counts(self) -> Counter[tuple[int, int]]:
         """How often each (partition, offset) is in the table."""
-        found = (
-            self.iceberg().scan(selected_fields=("kafka_partition", "kafka_offset")).to_arrow().to_pydict()
-        )
+        found = self._scan("kafka_partition", "kafka_offset").to_arrow().to_pydict()
         return Counter(zip(found["kafka_partition"], found["kafka_offset"], strict=True))
 
     def row_count(self) -> int:
         """Rows in the table, whatever their columns."""
-        return int(self.iceberg().scan().to_arrow().num_rows)
+        return int(self._scan("*").to_arrow().num_rows)
 
     def damage(self, produced: Produced) -> tuple[int, int]:
         """(lost, doubled) rows against what the broker holds."""
@@ -139,11 +137,15 @@ class Rig:
         """The broker's own."""
         return end_offsets(self.stack.kafka_bootstrap, self.topic)
 
+    def _scan(self, *columns: str) -> Any:
+        scan, branch = self.iceberg().scan(selected_fields=columns), self.job.sinks[0].branch
+        return scan if branch == "main" else scan.use_ref(branch)
+
     def _rows_or_none(self) -> int:
         try:
             return self.row_count()
         except Exception as error:
-            if "does not exist" not in str(error).lower():
+            if not any(text in str(error).lower() for text in ("does not exist", "unknown ref")):
                 raise
             return 0
 
@@ -173,6 +175,10 @@ def running_job(
     if deployment == "sql":
         make = filtered_script if filtered else orders_script
         script = make(stack.catalog, source, sink=sink, table=table, uid_suffix=name, job_name=name)
+        if "branch" in declared:
+            script = script.replace(
+                "OPTIONS('uid-suffix'", f"OPTIONS('branch'='{declared['branch']}', 'uid-suffix'"
+            )
         job = FlinkJob(name, deployment=SqlDeployment(script), sinks=[sink_value])
         job_id = stack.submit(script, properties=interval)
     else:

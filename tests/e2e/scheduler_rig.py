@@ -1,6 +1,6 @@
 """A real Airflow beside the stack: api-server, scheduler with LocalExecutor, triggerer and dag-processor.
 
-In a directory of its own with a SQLite database, on free loopback ports. Each part leads a session of its own that a
+In a directory and with a Postgres of its own, on free loopback ports. Each part leads a session of its own that a
 watcher ends when we close its input or are gone; nothing is ended but by pid.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import sqlalchemy
 from cryptography.fernet import Fernet
 
 from playground import ports
@@ -26,10 +26,10 @@ from playground.airflow_env import REPOSITORY, airflow_environment
 from playground.airflow_ui import PORTS, settings, watched
 from playground.stack import Stack
 from playground.watcher import kill_session, session_pids
+from tests.e2e.postgres import postgres
 from tests.e2e.rig import wait_until
 
 _READY = 300.0
-_CALLS = 6
 _CALL = 120.0
 PATIENCE = 300.0
 """Seconds for what takes ten on a quiet machine: what is waited for here never depends on how long it takes."""
@@ -80,6 +80,7 @@ class Airflow:
     home: Path
     environment: dict[str, str]
     url: str
+    database: sqlalchemy.Engine
     parts: dict[str, Part] = field(default_factory=dict)
     _headers: dict[str, str] = field(default_factory=dict)
 
@@ -127,16 +128,9 @@ class Airflow:
                 part.watcher.wait(20)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One call of the public REST API; raises with the answer's text.
-
-        SQLite has one writer: a call that found it locked for too long was rolled back, and is made again.
-        """
+        """One call of the public REST API; raises with the answer's text."""
         url = f"{self.url}/api/v2/{path}"
-        for _ in range(_CALLS):
-            answer = requests.request(method, url, json=body, headers=self._headers, timeout=_CALL)
-            if answer.status_code != 500 or "Database error" not in answer.text:
-                break
-            time.sleep(1)
+        answer = requests.request(method, url, json=body, headers=self._headers, timeout=_CALL)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
@@ -145,7 +139,7 @@ class Airflow:
 
         def is_there() -> bool:
             assert self.import_errors() == []
-            return bool(self.rows("select 1 from dag where dag_id = ?", dag_id))
+            return bool(self.rows("select 1 from dag where dag_id = %s", dag_id))
 
         wait_until(is_there, f"DAG {dag_id}", timeout)
 
@@ -160,15 +154,14 @@ class Airflow:
         return Run(self, dag_id, made["dag_run_id"])
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
-        """Rows of the metadata database, read only."""
-        database = sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30)
-        with contextlib.closing(database):
-            return database.execute(statement, values).fetchall()
+        """Rows of the metadata database."""
+        with self.database.connect() as connection:
+            return list(connection.exec_driver_sql(statement, values))
 
     def trigger_kwargs(self, dag_id: str) -> list[str]:
         """What the rows of a DAG's waiting triggers hold; Airflow encrypts them on some of its ways only."""
         statement = (
-            "select kwargs from trigger join task_instance on trigger.id = trigger_id where dag_id = ?"
+            "select kwargs from trigger join task_instance on trigger.id = trigger_id where dag_id = %s"
         )
         fernet = Fernet(self.environment["AIRFLOW__CORE__FERNET_KEY"])
         stored = [kwargs for (kwargs,) in self.rows(statement, dag_id)]
@@ -272,16 +265,25 @@ def airflow(
 
     :param more: more of its environment, such as connections. :param before: writes the DAG files.
     """
+    with postgres() as database:
+        yield from _airflow(stack, home, more, before, database)
+
+
+def _airflow(
+    stack: Stack, home: Path, more: Mapping[str, str], before: Callable[[Path], None], database: str
+) -> Iterator[Airflow]:
     chosen = ports.choose(PORTS)
     url = f"http://127.0.0.1:{chosen['api']}"
     own = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
     }
     environment = {**airflow_environment(stack), **settings(url, chosen), **_QUICK, **own, **more}
-    made = Airflow(home, environment, url)
+    # A connection each time: the tests look from several threads, seconds apart.
+    engine = sqlalchemy.create_engine(database, poolclass=sqlalchemy.NullPool)
+    made = Airflow(home, environment, url, engine)
     made.dags.mkdir(parents=True)
     before(made.dags)
     command = [sys.executable, "-m", "airflow", "db", "migrate"]

@@ -183,7 +183,7 @@ class World:
     def trigger_owner(self, dag_id: str) -> int | None:
         """The triggerer that runs a DAG's deferred tasks."""
         statement = """select max(triggerer_id) from trigger join task_instance on trigger.id = trigger_id
-            where dag_id = ?"""
+            where dag_id = %s"""
         owner: int | None = self.airflow.rows(statement, dag_id)[0][0]
         return owner
 

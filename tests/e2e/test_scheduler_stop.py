@@ -1,7 +1,7 @@
 """A slow stop that waits in the triggerer, under a real scheduler: its processes are lost, the task is cleared.
 
 The stop is slow because the TaskManager is frozen by SIGSTOP, as by a long pause of its machine. Airflow and the stack
-are those of ``tests/drills/test_scheduler.py``.
+are those of ``tests/e2e/test_scheduler.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from playground.processes import read_record
 from playground.stack import Stack
 from tests.e2e.rig import Rig
 from tests.e2e.scheduler_rig import Run
-from tests.e2e.scheduler_world import World, open_world
+from tests.e2e.scheduler_world import World
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 STOP = """
@@ -29,12 +29,6 @@ FlinkStopWithSavepointOperator(task_id="stop", job=JOBS[0], deferrable=True, ret
 """
 _LONGEST = 40.0
 """Seconds: Flink gives a silent TaskManager up after 50."""
-
-
-@pytest.fixture(scope="module")
-def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with open_world(stack, tmp_path_factory.mktemp("airflow")) as opened:
-        yield opened
 
 
 @contextmanager

@@ -18,11 +18,10 @@ from airflow_flink_iceberg.model import FlinkJob, Restart
 from airflow_flink_iceberg.operators.base import MIN_HOLD
 from playground.airflow_env import REPOSITORY
 from playground.ports import choose
-from playground.stack import Stack
 from tests.e2e.leaks import places
 from tests.e2e.rig import older, wait_until
 from tests.e2e.scheduler_rig import PATIENCE, Run
-from tests.e2e.scheduler_world import MARKER, SECRETS, Case, World, is_alive, kill, open_world, parent_of
+from tests.e2e.scheduler_world import MARKER, SECRETS, Case, World, is_alive, kill, parent_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 _AT_ONCE = 4
@@ -78,13 +77,6 @@ def case(function: Case) -> Case:
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One Airflow for all cases."""
-    with open_world(stack, tmp_path_factory.mktemp("airflow")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def outcomes(world: World, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
     """The cases that were asked for, begun."""
     asked = [item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")]
@@ -131,8 +123,9 @@ def retries_edited_between_two_tries(world: World) -> None:
             run = world.run("edited", RESTART.format(3, 1), rig.job)
             stop.wait()
             world.write("edited", RESTART.format(7, 1), rig.job)
-            edited = "select 1 from serialized_dag where dag_id = 'edited' and data like '%\"retries\": 7%'"
-            wait_until(lambda: bool(world.airflow.rows(edited)), "the edited DAG", PATIENCE)
+            stored = "select 1 from serialized_dag where dag_id = 'edited' and data::text like %s"
+            edited = '%"retries": 7%'
+            wait_until(lambda: bool(world.airflow.rows(stored, edited)), "the edited DAG", PATIENCE)
             kill(run.task("restart")["pid"])
         restart = run.wait_end()["restart"]
         assert restart["try_number"] >= 2

@@ -29,7 +29,7 @@ _MADE = "<!-- made by `python -m tests.drills.evidence` -->\n\n"
 
 def main() -> int:
     """Write the pages."""
-    rows, played, model = record.read(), _read(shapes.RESULT), _read(model_rates.RESULT)
+    rows, played, model = record.read(record.RESULTS), _read(shapes.RESULT), _read(model_rates.RESULT)
     problems = list(_problems(rows, played, model))
     if problems:
         print("\n".join(problems), file=sys.stderr)

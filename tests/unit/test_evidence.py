@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def leave(directory: Path, rows: list[Row], start: dict[str, Any] = START, **of_
         (shapes, {"on": "2026-01-03", "starts": [start]}),
         (model_rates, {"on": "2026-01-03", "harmless_unknowns": 2, "starts": {"v2": model, "v1": model}}),
     ):
-        (directory / f"{module.__name__}.json").write_text(evidence.json.dumps(document))
+        (directory / f"{module.__name__}.json").write_text(json.dumps(document))
 
 
 def cells(page: Path, first: str) -> list[str]:

@@ -22,12 +22,12 @@ def dropped_source_findings(facts: Facts) -> Iterator[Finding]:
     if state is None or not state.source_ids or not facts.allow_non_restored_state:
         return
     if facts.planned_sources is None:
-        if facts.program is SinkProgram.JAR:
+        if facts.program is not SinkProgram.UNKNOWN:
             yield Finding(
                 Verdict.UNKNOWN,
                 Cause.STATE_UNMATCHED,
-                "Whether the program's sources have the operator ids of the state cannot be told, because Flink makes "
-                "no plan of it; allow_non_restored_state would drop the offsets of a source that has another one.",
+                "Whether the program's sources have the operator ids of the state cannot be told, because Flink's plan "
+                "of it does not say; allow_non_restored_state would drop the offsets of a source that has another one.",
                 next_step="Start without allow_non_restored_state.",
             )
         return
@@ -41,13 +41,3 @@ def dropped_source_findings(facts: Facts) -> Iterator[Finding]:
             evidence={"operator_ids": dropped[:5], "planned": sorted(facts.planned_sources)[:5]},
             next_step=_NEXT_STEP,
         )
-
-
-def unplanned_sources(facts: Facts) -> str | None:
-    """Why it cannot be told before the launch, where a start is not refused for it."""
-    state = facts.state
-    if state is None or not state.source_ids or not facts.allow_non_restored_state:
-        return None
-    if facts.planned_sources is not None or facts.program is SinkProgram.JAR:
-        return None
-    return "sources kept: unknown (a script's sources get their operator ids when Flink plans them, at the launch)"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from airflow_flink_iceberg.model.decision import Cause, Decision, Finding, Verdict
-from airflow_flink_iceberg.restart.dropped_sources import dropped_source_findings, unplanned_sources
+from airflow_flink_iceberg.restart.dropped_sources import dropped_source_findings
 from airflow_flink_iceberg.restart.facts import Facts, Rival
 from airflow_flink_iceberg.restart.pending import LookAtPending
 from airflow_flink_iceberg.restart.sink_rules import sink_findings
@@ -42,8 +42,6 @@ def _not_checked(facts: Facts) -> Iterator[str]:
     source = facts.source
     if facts.state is not None and source is not None and source.topics is None:
         yield f"source_available: unknown ({source.why_not})"
-    if why_not := unplanned_sources(facts):
-        yield why_not
     for sink in facts.sinks:
         if sink.newer and sink.newer.why_not:
             yield f"newer versions beside {sink.name}: unknown ({sink.newer.why_not})"

@@ -10,6 +10,7 @@ from airflow_flink_iceberg.flink.deployments.base import SinkProgram, StartReque
 from airflow_flink_iceberg.flink.deployments.rest import RestJob
 from airflow_flink_iceberg.flink.gateway import GatewayClient, GatewaySession, SessionLost
 from airflow_flink_iceberg.flink.kafka_tables import KafkaTable, kafka_tables
+from airflow_flink_iceberg.flink.planned_sources import sources_of_plan
 from airflow_flink_iceberg.flink.script import SqlScript, parse_script
 from airflow_flink_iceberg.flink.traces import one_line
 from airflow_flink_iceberg.model.errors import (
@@ -57,6 +58,8 @@ class SqlJob(RestJob):
         self._gateway: GatewayClient | None = None
         self._session: GatewaySession | None = None
         self._is_planned = False
+        self._sources: frozenset[str] | None = None
+        self._has_sources = False
 
     def prepare(self, *, plan: bool = True) -> None:
         """Open a session, run all DDL in it and let Flink plan the INSERT, once; with an open session, only make sure
@@ -94,6 +97,19 @@ class SqlJob(RestJob):
         """What the script or the properties say; unset, the gateway's own configuration decides."""
         found = self._properties.get(USE_V2_SINK, "").lower()
         return {"true": SinkProgram.SQL_V2, "false": SinkProgram.SQL_V1}.get(found, SinkProgram.SQL)
+
+    def planned_sources(self) -> frozenset[str] | None:
+        """Out of Flink's plan of the INSERT; ``None``: the session's settings give sources uids.
+
+        :raises GatewayFailed: as :meth:`prepare`.
+        """
+        if not self._has_sources:
+            self.prepare()
+            if self._session is None:
+                return None
+            self._sources = _sources_in(self._session, self._explained())
+            self._has_sources = True
+        return self._sources
 
     def launch(self, start: StartRequest) -> None:
         """Submit the INSERT under our job id; a session lost since :meth:`prepare` is opened again, once.
@@ -159,11 +175,13 @@ class SqlJob(RestJob):
                 ) from error
         return session
 
-    def _plan(self, session: GatewaySession) -> None:
+    def _explained(self) -> str:
         # EXPLAIN takes a statement set without EXECUTE.
-        planned = re.sub(r"^EXECUTE\s+(?=STATEMENT\s+SET\b)", "", self._script.insert, flags=re.IGNORECASE)
+        return re.sub(r"^EXECUTE\s+(?=STATEMENT\s+SET\b)", "", self._script.insert, flags=re.IGNORECASE)
+
+    def _plan(self, session: GatewaySession) -> None:
         try:
-            session.execute(f"EXPLAIN {planned}")
+            session.execute(f"EXPLAIN {self._explained()}")
         except SessionLost:
             raise
         except GatewayFailed as error:
@@ -188,6 +206,12 @@ class SqlJob(RestJob):
         except FlinkError:
             # Only the better reason is lost: the gateway's own refusal is what the caller has to see.
             return None
+
+
+def _sources_in(session: GatewaySession, insert: str) -> frozenset[str] | None:
+    settings = {str(row[0]): str(row[1]) for row in session.execute("SET")}
+    answer = session.execute(f"EXPLAIN JSON_EXECUTION_PLAN {insert}")
+    return sources_of_plan(str(answer[0][0]), settings)
 
 
 def launch_config(start: StartRequest) -> dict[str, str]:

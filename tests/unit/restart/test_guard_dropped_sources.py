@@ -8,8 +8,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_flink_iceberg.flink.deployments.base import SinkProgram
-from airflow_flink_iceberg.restart.guard import decide
-from tests.support.guard_worlds import facts, says, state
+from tests.support.guard_worlds import says, state
 
 SOURCE, OTHER = "ab" * 16, "cd" * 16
 TABLE = "a:4+60 a:5+10"
@@ -45,9 +44,8 @@ def test_without_the_flag_flink_itself_refuses_what_does_not_fit() -> None:
     assert says(TABLE, made, program=SinkProgram.JAR, planned_sources=frozenset({OTHER})) == "SAFE"
 
 
-def test_of_a_script_it_is_said_that_nobody_knows() -> None:
+@pytest.mark.parametrize("program", [SinkProgram.SQL, SinkProgram.SQL_V1, SinkProgram.SQL_V2])
+def test_a_script_whose_plan_does_not_tell_is_unknown(program: SinkProgram) -> None:
     made = state("a:5", source_ids=frozenset({SOURCE}))
-    of_script = decide(facts(TABLE, made, allow_non_restored_state=True, program=SinkProgram.SQL_V2))
-    assert [each for each in of_script.not_checked if each.startswith("sources kept: unknown")]
-    strict = decide(facts(TABLE, made, program=SinkProgram.SQL_V2))
-    assert not [each for each in strict.not_checked if each.startswith("sources kept")]
+    assert says(TABLE, made, allow_non_restored_state=True, program=program) == "UNKNOWN state_unmatched"
+    assert says(TABLE, made, program=program) == "SAFE"

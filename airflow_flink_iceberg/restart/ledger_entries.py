@@ -8,8 +8,6 @@ from typing import Any
 
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.decision import Decision, Finding, Verdict
-from airflow_flink_iceberg.model.errors import FlinkIcebergError
-from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.ledger import (
     LedgerAction,
     LedgerActor,
@@ -17,13 +15,20 @@ from airflow_flink_iceberg.model.ledger import (
     LedgerFinding,
     LedgerTable,
 )
-from airflow_flink_iceberg.model.recovery import Recovery, StagedClass, TableRecovery
+from airflow_flink_iceberg.model.recovery import Recovery, StagedClass
 from airflow_flink_iceberg.model.restart import Restart, RunningJob
-from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
+from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.result import CheckReport, Outcome
 from airflow_flink_iceberg.model.rollback import Rollback
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.ids import ledger_entry_id
+from airflow_flink_iceberg.restart.ledger_fields import (
+    of_decision,
+    of_run,
+    of_state,
+    recovered_table,
+    tables_now,
+)
 from airflow_flink_iceberg.restart.ledger_orphans import orphan_savepoints
 from airflow_flink_iceberg.restart.steps import Steps
 from airflow_flink_iceberg.restart.systems import JobTables, Systems, log, now_ms
@@ -60,7 +65,7 @@ class Act:
         **fields: Any,
     ) -> LedgerEntry:
         """One entry: what the state, the new run and the decision say of themselves, and ``fields``, which win."""
-        said = {**_of_run(running), **_of_state(savepoint), **_of_decision(decision), **fields}
+        said = {**of_run(running), **of_state(savepoint), **of_decision(decision), **fields}
         return LedgerEntry(
             self.entry_id(action, subject), action, now_ms(), self.systems.job.name, self.actor, **said
         )
@@ -74,7 +79,7 @@ def restart_entries(act: Act, done: Restart) -> Iterator[LedgerEntry]:
         savepoint=done.savepoint,
         running=done.running_job,
         decision=done.decision,
-        tables=_tables(act.systems, done.restore_point.sinks, done.decision),
+        tables=tables_now(act.systems, done.restore_point.sinks, done.decision),
         timeline=done.timeline,
         downtime_seconds=done.downtime_seconds,
     )
@@ -87,14 +92,14 @@ def start_entries(
 ) -> Iterator[LedgerEntry]:
     """A start, and the risk that was accepted with it, if one was."""
     positions = given.sinks if isinstance(given, RestorePoint) else ()
-    tables = _tables(act.systems, positions, decision)
+    tables = tables_now(act.systems, positions, decision)
     yield act.entry(LedgerAction.START, running.job_id, running=running, decision=decision, tables=tables)
     yield from _risk(act, decision, running)
 
 
 def stop_entries(act: Act, savepoint: Savepoint) -> Iterator[LedgerEntry]:
     """A stop, with the heads of the tables once the job had ended; and the savepoints never to be restored."""
-    yield act.entry(LedgerAction.STOP, savepoint.path, savepoint=savepoint, tables=_tables(act.systems))
+    yield act.entry(LedgerAction.STOP, savepoint.path, savepoint=savepoint, tables=tables_now(act.systems))
     yield from _orphans(act, savepoint)
 
 
@@ -143,7 +148,7 @@ def recovery_entries(act: Act, done: Recovery) -> Iterator[LedgerEntry]:
         done.reason or "",
         reason=done.reason,
         savepoint_path=done.state,
-        tables=tuple(map(_recovered_table, done.tables)),
+        tables=tuple(map(recovered_table, done.tables)),
         findings=tuple(appended),
     )
 
@@ -188,7 +193,7 @@ def check_entries(act: Act, report: CheckReport, restart: Restart | None = None)
         f"{report.table}/{report.created_at}",
         savepoint=restart.savepoint if restart else None,
         running=restart.running_job if restart else None,
-        tables=_tables(act.systems),
+        tables=tables_now(act.systems),
         findings=tuple(
             LedgerFinding(each.outcome.value, each.name, each.description or "", each.table or "")
             for each in results
@@ -226,95 +231,3 @@ def _orphans(act: Act, adopted: Savepoint) -> Iterator[LedgerEntry]:
             savepoint_path=orphan.path,
             checkpoint_id=orphan.checkpoint_id,
         )
-
-
-def _of_state(savepoint: Savepoint | None) -> dict[str, Any]:
-    if savepoint is None:
-        return {}
-    return {
-        "old_job_id": savepoint.job_id,
-        "savepoint_path": savepoint.path,
-        "checkpoint_id": savepoint.checkpoint_id,
-        "commit_state": savepoint.commit.value,
-    }
-
-
-def _of_run(running: RunningJob | None) -> dict[str, Any]:
-    if running is None:
-        return {}
-    return {
-        "old_job_id": running.parent_job_id,
-        "new_job_id": running.job_id,
-        "savepoint_path": running.restored_path,
-        "checkpoint_id": running.restored_checkpoint_id,
-    }
-
-
-def _of_decision(decision: Decision | None) -> dict[str, Any]:
-    if decision is None:
-        return {}
-    return {
-        "reason": decision.reason,
-        "verdict": decision.verdict.value,
-        "verdict_rows": decision.rows,
-        "proven_by": decision.proven_by,
-        "accepted": tuple(verdict.value for verdict in decision.accepted),
-        "findings": tuple(
-            LedgerFinding(each.verdict.value, each.cause.value, each.message, each.sink, each.rows)
-            for each in decision.findings
-        ),
-    }
-
-
-def _recovered_table(table: TableRecovery) -> LedgerTable:
-    return LedgerTable(
-        table.table,
-        table.branch,
-        head_before=table.head_before,
-        head_after=table.head_after,
-        appended_rows=table.appended_rows,
-    )
-
-
-def _tables(
-    systems: Systems | JobTables, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
-) -> tuple[LedgerTable, ...]:
-    """Every declared sink: what was recorded of it before, and where its branch is now."""
-    known = {_place(position): position for position in positions}
-    return tuple(_table(systems, sink, known.get(_place(sink)), decision) for sink in systems.job.sinks)
-
-
-def _place(found: SinkPosition | TableSink) -> tuple[str, str, str, str | None]:
-    """Two catalogs may have a table of one name, and two sinks may write one branch."""
-    return found.iceberg_conn_id, found.table, found.branch, found.sink_uid
-
-
-def _table(
-    systems: Systems | JobTables, sink: TableSink, position: SinkPosition | None, decision: Decision | None
-) -> LedgerTable:
-    name = systems.job.sink_name(sink)
-    findings = decision.findings if decision else ()
-    worst = next((finding for finding in findings if finding.sink == name), None)
-    uuid, head = _now(systems, sink)
-    safe = Verdict.SAFE.value if decision else None
-    return LedgerTable(
-        sink.table,
-        sink.branch,
-        uuid or (position.table_uuid if position else None),
-        state_snapshot_id=position.snapshot_id if position else None,
-        head_before=position.head_id if position else None,
-        head_after=head,
-        restore_gap=decision.restore_gaps.get(name) if decision else None,
-        verdict=worst.verdict.value if worst else safe,
-        verdict_rows=worst.rows if worst else None,
-        tag=position.tag if position else None,
-    )
-
-
-def _now(systems: Systems | JobTables, sink: TableSink) -> tuple[str | None, int | None]:
-    try:
-        metadata = systems.table(sink).refs_metadata()
-        return metadata.uuid, metadata.head(sink.branch)
-    except FlinkIcebergError as error:
-        log.info("The ledger lacks the head of %s: %s", sink.table, error)
-        return None, None

@@ -29,14 +29,8 @@ from airflow_flink_iceberg.model.recovery import (
 )
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts
-from airflow_flink_iceberg.restart.recover_facts import (
-    Situation,
-    Surroundings,
-    gather_situation,
-    is_of_another_sink,
-    staged_facts,
-    state_facts,
-)
+from airflow_flink_iceberg.restart.recover_facts import Surroundings, is_of_another_sink, staged_facts
+from airflow_flink_iceberg.restart.recover_situation import Situation, gather_situation, state_facts
 from airflow_flink_iceberg.restart.staged_rules import blocked, classify
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.systems import Systems, log, ticks

@@ -1,4 +1,4 @@
-"""Gathers what the classes of staged manifests are decided by: the cluster, the state, the tables, and rows if need be.
+"""Gathers what the class of a staged manifest is decided by: its situation, its table, and rows if need be.
 
 The order matters: the manifests are listed first, then the state is read, then the table. A manifest that a running
 job commits meanwhile is then seen in the table, and never taken for stranded.
@@ -6,123 +6,22 @@ job commits meanwhile is then seen in the table, and never taken for stranded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from airflow_flink_iceberg.iceberg.row_positions import Columns, records_from, records_in_table, records_of
 from airflow_flink_iceberg.iceberg.staged_files import PathIndex, StagedFile, missing_file
-from airflow_flink_iceberg.model.errors import FlinkIcebergError, FlinkUnreachable, InvalidValue, JobNotFound
-from airflow_flink_iceberg.model.lineage import Lineage
-from airflow_flink_iceberg.model.savepoint import Savepoint
-from airflow_flink_iceberg.restart.entries import pending_entries
+from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.restart.facts import (
-    ClusterFacts,
     Facts,
     SinkFacts,
-    gather_lineage,
-    gather_sinks,
-    link_of_running,
 )
-from airflow_flink_iceberg.restart.other_clusters import living_elsewhere
-from airflow_flink_iceberg.restart.staged_rules import RowCounts, StagedFacts, StateFacts, without_rows
-from airflow_flink_iceberg.restart.start_job import find_savepoint
-from airflow_flink_iceberg.restart.state import State, read_state
+from airflow_flink_iceberg.restart.recover_situation import Situation, state_facts
+from airflow_flink_iceberg.restart.staged_rules import RowCounts, StagedFacts, without_rows
+from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
 
-_READ_TRIES = 3
 _CLOCK_SLACK_MS = 600_000
 """By how much the storage's clock and a committer's may differ."""
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What holds for all manifests of a job.
-
-    :param alive: ids of jobs that have not ended; ``None``: the cluster does not answer.
-    :param handed_on: states that runs of this job were restored from, as far as they can be read.
-    :param why_not: why there is no state to judge by.
-    """
-
-    facts: Facts
-    runs: frozenset[str]
-    alive: frozenset[str] | None
-    is_running: bool = False
-    handed_on: tuple[State, ...] = ()
-    why_not: str = ""
-
-    @property
-    def state(self) -> State | None:
-        """The state that the tables go with."""
-        return self.facts.state
-
-    def with_sinks(self, sinks: tuple[SinkFacts, ...]) -> Situation:
-        """The same over newer tables."""
-        return replace(self, facts=replace(self.facts, sinks=sinks))
-
-
-def gather_situation(systems: Systems, given: Savepoint | str | None, runs: Iterable[str]) -> Situation:
-    """Ask the cluster what runs and take its newest completed checkpoint; of a stopped job ``given`` is the state.
-
-    :raises SavepointUnreadable, InvalidValue: the given savepoint is not there, or not a savepoint of this job.
-    """
-    try:
-        jobs = systems.client.jobs()
-    except FlinkUnreachable as error:
-        return _without_state(systems, runs, None, str(error))
-    others = living_elsewhere(systems)
-    if silent := [other for other in others if other.why_not]:
-        return _without_state(systems, runs, None, f"cluster {silent[0].name!r}: {silent[0].why_not}")
-    alive = frozenset(job.job_id for job in jobs if not job.state.is_terminal)
-    alive |= {job.job_id for other in others for job in other.alive}
-    running = [job.job_id for job in jobs if job.name == systems.job.name and job.job_id in alive]
-    if len(running) > 1:
-        return _without_state(
-            systems, runs, alive, f"{len(running)} jobs of this name run: {', '.join(running)}"
-        )
-    wanted = None if given is None else find_savepoint(systems, given)
-    state = _newest_of(systems, running[0]) if running else (read_state(systems, wanted) if wanted else None)
-    if state is None:
-        why = (
-            "its job has completed no checkpoint"
-            if running
-            else "no job of this name runs, and no savepoint is given"
-        )
-        return _without_state(systems, runs, alive, why)
-    if not state.readable:
-        return _without_state(systems, runs, alive, state.why_not)
-    sinks = gather_sinks(systems, state.savepoint.job_id)
-    lineage = _lineage(systems, sinks, state)
-    facts = Facts(state, sinks, ClusterFacts(), lineage)
-    handed_on = (*_restored(systems, lineage, state), *([read_state(systems, wanted)] if wanted else []))
-    return Situation(
-        facts,
-        facts.tree | frozenset(runs),
-        alive,
-        bool(running),
-        handed_on,
-        _run_under_another_name(facts, alive),
-    )
-
-
-def _run_under_another_name(facts: Facts, alive: frozenset[str]) -> str:
-    """A running successor's state would be the one that counts, and it is not the one that was read."""
-    own = {facts.state.savepoint.job_id} if facts.state else set()
-    others = sorted((facts.tree & alive) - own)
-    return f"job {others[0]}, a run of this job, runs under another name" if others else ""
-
-
-def state_facts(situation: Situation, sink: SinkFacts) -> StateFacts:
-    """The state as one table sees it."""
-    state = situation.state
-    if state is None or situation.why_not:
-        return StateFacts(why_not=situation.why_not or "there is none")
-    pending = pending_entries(situation.facts, sink, sink.head_id, retained=True)
-    return StateFacts(
-        job_id=state.savepoint.job_id,
-        checkpoint_id=state.savepoint.checkpoint_id,
-        is_running=situation.is_running,
-        pending_rows=sum(entry.rows for entry in pending),
-    )
 
 
 @dataclass(frozen=True)
@@ -212,53 +111,6 @@ def _next_offsets(state: State | None) -> dict[int, int]:
             f"the state has offsets of {len(topics)} topics, and rows can be compared for exactly one only"
         )
     return {int(key.rpartition("/")[2]): offset for key, offset in offsets.items()}
-
-
-def _without_state(
-    systems: Systems, runs: Iterable[str], alive: frozenset[str] | None, why: str
-) -> Situation:
-    sinks = gather_sinks(systems, None)
-    return Situation(Facts(None, sinks, ClusterFacts()), frozenset(runs), alive, why_not=why)
-
-
-def _newest_of(systems: Systems, job_id: str) -> State | None:
-    """The newest completed checkpoint of a running job, which it may replace while we read."""
-    state: State | None = None
-    for _ in range(_READ_TRIES):
-        stats = systems.client.checkpoints(job_id)
-        done = [
-            each for each in (stats.latest_completed, stats.latest_savepoint) if each and each.external_path
-        ]
-        if not done:
-            return state
-        newest = max(done, key=lambda each: each.id)
-        state = read_state(systems, Savepoint(newest.external_path or "", newest.id, job_id))
-        if state.readable:
-            return state
-    return state
-
-
-def _lineage(systems: Systems, sinks: tuple[SinkFacts, ...], state: State) -> Lineage:
-    lineage = gather_lineage(sinks)
-    try:
-        link = link_of_running(systems, state.savepoint.job_id, ())
-    except JobNotFound:
-        link = None
-    return lineage.with_links([link] if link else [])
-
-
-def _restored(systems: Systems, lineage: Lineage, state: State) -> tuple[State, ...]:
-    """The state that the state's own run was restored from, if the cluster still names its path."""
-    link = lineage.parent(state.savepoint.job_id)
-    if link is None:
-        return ()
-    try:
-        restored = systems.client.checkpoints(state.savepoint.job_id).restored
-    except FlinkIcebergError:
-        return ()
-    if restored is None or not restored.path or restored.id != link.checkpoint_id:
-        return ()
-    return (read_state(systems, Savepoint(restored.path, restored.id, link.parent_job_id)),)
 
 
 def _restored_at(facts: Facts, job_id: str) -> int | None:

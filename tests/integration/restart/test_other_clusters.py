@@ -17,7 +17,7 @@ from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.errors import InvalidValue, RestartRefused
 from airflow_flink_iceberg.model.job import FlinkJob, TableSink
 from airflow_flink_iceberg.restart import other_clusters
-from airflow_flink_iceberg.restart.recover_facts import gather_situation
+from airflow_flink_iceberg.restart.recover_situation import gather_situation
 from airflow_flink_iceberg.restart.restart import restart
 from airflow_flink_iceberg.restart.rollback_plan import living_writers
 from airflow_flink_iceberg.restart.start_job import start_job

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from pyiceberg.types import StringType
 
@@ -244,46 +242,6 @@ def test_a_threshold_decides_how_bad_stranded_files_are(lake: Lake) -> None:
     says(checks.stranded_manifests(warn_if="> 0", error_if=None), world, Outcome.WARN)
 
 
-# event_time
-
-
-@pytest.fixture
-def timed(tmp_path: Path) -> Lake:
-    return Lake(tmp_path, pa.schema([pa.field("at", pa.timestamp("us")), pa.field("text", pa.string())]))
-
-
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def at(*minutes: int) -> pa.Table:
-    times = [(NOON + timedelta(minutes=each)).replace(tzinfo=None) for each in minutes]
-    schema = pa.schema([pa.field("at", pa.timestamp("us")), pa.field("text", pa.string())])
-    return pa.table({"at": times, "text": ["x"] * len(times)}, schema=schema)
-
-
-def test_a_jump_back_beyond_the_tolerance_fails_and_a_late_row_does_not(timed: Lake) -> None:
-    timed.commit("A:1", at(0, 10))
-    timed.commit("A:2", at(8, 20))
-    says(checks.event_time("at", tolerance="5m"), timed.context(), Outcome.PASS, "2026-01-01T12:20:00")
-    again = timed.commit("B:3", at(1, 30))
-    found = says(checks.event_time("at", tolerance="5m"), timed.context(), Outcome.FAIL, "goes back 19m")
-    assert found.evidence["jumps"]["first"][0]["snapshot_id"] == str(again)
-    says(checks.event_time("at", tolerance="1h"), timed.context(), Outcome.PASS)
-    says(checks.event_time("at", tolerance="5m"), timed.context(since=again), Outcome.UNKNOWN)
-
-
-def test_jumps_are_measured_with_thresholds_instead_of_the_tolerance(timed: Lake) -> None:
-    timed.commit("A:1", at(0, 30))
-    timed.commit("A:2", at(10, 40))
-    for warn_if, error_if, outcome in (
-        ("> 10m", "> 1h", Outcome.WARN),
-        ("> 10m", "> 15m", Outcome.FAIL),
-        ("> 25m", "> 1h", Outcome.PASS),
-        ("> 10m", None, Outcome.WARN),
-    ):
-        says(checks.event_time("at", warn_if=warn_if, error_if=error_if), timed.context(), outcome)
-
-
 def test_what_is_missing_or_doubled_is_counted_and_compared_with_the_thresholds(lake: Lake) -> None:
     lake.commits("A:1 A:2 A:3")
     lake.data_files()[0].unlink()
@@ -297,60 +255,6 @@ def test_what_is_missing_or_doubled_is_counted_and_compared_with_the_thresholds(
     says(
         checks.duplicate_files(error_if="> 1", warn_if="> 0"), lake.context(), Outcome.WARN, "3 rows too many"
     )
-
-
-def test_a_backfill_of_others_is_no_jump_and_a_merged_manifest_hides_none(timed: Lake) -> None:
-    timed.table.transaction().set_properties(
-        {"commit.manifest-merge.enabled": "true", "commit.manifest.min-count-to-merge": "2"}
-    ).commit_transaction()
-    timed.table.refresh()
-    base = timed.commit("A:1", at(100))
-    timed.commit(None, at(0))
-    timed.commit("A:2", at(101))
-    says(checks.event_time("at", tolerance="5m"), timed.context(), Outcome.PASS)
-    timed.commit("B:3", at(40, 102))
-    timed.commit("B:4", at(103))
-    timed.commit(None, at(0))  # its merged manifest holds the entries of the commits before
-    says(checks.event_time("at", tolerance="5m"), timed.context(since=base), Outcome.FAIL, "1h 1m")
-
-
-@pytest.mark.parametrize("column", ["nowhere", "text"])
-def test_a_column_without_times_is_unknown(timed: Lake, column: str) -> None:
-    timed.commit("A:1", at(0))
-    says(checks.event_time(column), timed.context(), Outcome.UNKNOWN, "no top-level timestamp")
-
-
-def test_files_without_bounds_are_unknown(tmp_path: Path) -> None:
-    schema = at(0).schema
-    lake = Lake(tmp_path, schema, properties={"write.metadata.metrics.default": "none"})
-    lake.commit("A:1", at(0))
-    says(checks.event_time("at"), lake.context(), Outcome.UNKNOWN, "1 file without bounds")
-
-
-def test_files_without_bounds_may_be_read(tmp_path: Path) -> None:
-    lake = Lake(tmp_path, at(0).schema, properties={"write.metadata.metrics.default": "none"})
-    lake.commit("A:1", at(0, 10))
-    lake.commit("A:2", at(8, 20))
-    told = says(
-        checks.event_time("at", tolerance="5m", max_files=2), lake.context(), Outcome.PASS, "12:20:00"
-    )
-    assert (told.tier, told.evidence["files_read"]) == ("rows", 2)
-    lake.commit("B:3", at(1, 30))
-    says(checks.event_time("at", tolerance="5m", max_files=3), lake.context(), Outcome.FAIL, "goes back 19m")
-    kept = says(
-        checks.event_time("at", max_files=2), lake.context(), Outcome.UNKNOWN, "3 files without bounds"
-    )
-    assert (kept.tier, kept.evidence["files_read"]) == ("metadata", 0)
-    lake.data_files()[0].unlink()
-    says(checks.event_time("at", max_files=3), lake.context(), Outcome.UNKNOWN, "1 file without bounds")
-
-
-def test_days_without_bounds_are_read_as_days(tmp_path: Path) -> None:
-    schema = pa.schema([pa.field("day", pa.date32())])
-    lake = Lake(tmp_path, schema, properties={"write.metadata.metrics.default": "none"})
-    for stamp, day in (("A:1", 20_000), ("A:2", 19_990)):
-        lake.commit(stamp, pa.table({"day": pa.array([day], pa.int32()).cast(pa.date32())}, schema=schema))
-    says(checks.event_time("day", tolerance="9d", max_files=2), lake.context(), Outcome.FAIL, "goes back 10d")
 
 
 # freshness and commit_lag

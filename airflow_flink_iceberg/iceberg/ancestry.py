@@ -8,7 +8,7 @@ costs 7 reads).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata
@@ -32,11 +32,12 @@ class Parent:
 class Ancestry:
     """Snapshots and their parents over a table's newest metadata and, where needed, the older files in its log.
 
-    Older files are read on demand, each at most once, and only those of the same table uuid count.
+    Older files are read on demand, each at most once, and only those of the same table uuid count. ``metadata`` is the
+    newest.
     """
 
     def __init__(self, metadata: TableMetadata, older: Older | None = None) -> None:
-        self._metadata = metadata
+        self.metadata = metadata
         self._older = older
         self._log = [entry.metadata_file for entry in metadata.metadata_log] if older else []
         self._read: dict[int, TableMetadata | None] = {}
@@ -46,7 +47,7 @@ class Ancestry:
 
         :param child: a snapshot whose parent is looked for; the files since the child's birth are searched.
         """
-        found = self._metadata.snapshot(snapshot_id) or self._among_read(snapshot_id)
+        found = self.metadata.snapshot(snapshot_id) or self._among_read(snapshot_id)
         if found or not self._log:
             return found
         if child is not None:
@@ -57,6 +58,10 @@ class Ancestry:
             if file and (found := file.snapshot(snapshot_id)):
                 return found
         return None
+
+    def snapshots(self, ids: Sequence[int]) -> Sequence[Snapshot | None]:
+        """Each as :meth:`snapshot` gives it; together, where they follow each other in the newest file."""
+        return self.metadata.line(ids) or [self.snapshot(snapshot_id) for snapshot_id in ids]
 
     def parent(self, snapshot: Snapshot) -> Parent:
         """The true parent of ``snapshot``."""
@@ -76,7 +81,7 @@ class Ancestry:
         :returns: with why they are not all, empty if they are.
         """
         found: list[TableMetadata] = []
-        if not self._metadata.has(snapshot_id):
+        if not self.metadata.has(snapshot_id):
             return found, f"snapshot {snapshot_id} is not in the metadata any more (expired)"
         for position in range(len(self._log) - 1, -1, -1):
             file = self._file(position)
@@ -89,7 +94,7 @@ class Ancestry:
 
     def _parent_at_birth(self, snapshot: Snapshot) -> Parent:
         position, seen_being_born = self._birth(snapshot.snapshot_id)
-        file = self._file(position) if position < len(self._log) else self._metadata
+        file = self._file(position) if position < len(self._log) else self.metadata
         born = file.snapshot(snapshot.snapshot_id) if file else None
         if born and born.parent_id is not None:
             return Parent(born.parent_id)
@@ -117,7 +122,7 @@ class Ancestry:
         return high, low >= 0 and self._file(low) is not None
 
     def _newest_with(self, snapshot_id: int) -> int:
-        if self._metadata.has(snapshot_id):
+        if self.metadata.has(snapshot_id):
             return len(self._log)
         known = [position for position, file in self._read.items() if file and file.has(snapshot_id)]
         return max(known, default=len(self._log))
@@ -133,7 +138,7 @@ class Ancestry:
         if position not in self._read:
             file = self._older(self._log[position]) if self._older else None
             # A table that was dropped and created again at the same place is another table.
-            self._read[position] = file if file and file.uuid == self._metadata.uuid else None
+            self._read[position] = file if file and file.uuid == self.metadata.uuid else None
         return self._read[position]
 
 

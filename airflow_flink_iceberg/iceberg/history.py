@@ -9,12 +9,13 @@ table's first snapshot is cut, and everything that would need the rest is unknow
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from airflow_flink_iceberg.iceberg.ancestry import Ancestry, Older, Parent
+from airflow_flink_iceberg.iceberg.long_walk import Seen, kept
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata
 from airflow_flink_iceberg.iceberg.snapshots import Link, Snapshot, Stamp, decimal
 from airflow_flink_iceberg.model.commit import Commit
@@ -27,10 +28,11 @@ __all__ = ["History", "Snapshot", "Walk"]
 class Walk:
     """Snapshots, newest first, and whether these are all that were asked for.
 
+    :param snapshots: those of a long walk are decoded again each time they are looked at.
     :param complete: nothing is missing; when false, ``why_cut`` says what is, and an absence proves nothing.
     """
 
-    snapshots: tuple[Snapshot, ...] = ()
+    snapshots: Sequence[Snapshot] = ()
     complete: bool = True
     why_cut: str = ""
 
@@ -48,7 +50,7 @@ class Chain(Iterator[Snapshot]):
     def __init__(self, ancestry: Ancestry, from_id: int | None, retained: bool) -> None:
         self._ancestry = ancestry
         self._retained = retained
-        self._seen: set[int] = set()
+        self._seen = Seen(ancestry.metadata)
         self._last: Snapshot | None = None
         self.next_id = from_id
         self.why_cut = ""
@@ -56,12 +58,11 @@ class Chain(Iterator[Snapshot]):
     def __next__(self) -> Snapshot:
         if self.next_id is None or self.why_cut:
             raise StopIteration
-        if self.next_id in self._seen:
+        if not self._seen.passes(self.next_id):
             raise self._cut(f"snapshot {self.next_id} is its own ancestor")
         snapshot = self._ancestry.snapshot(self.next_id, child=self._last)
         if snapshot is None:
             raise self._cut(f"snapshot {self.next_id} is not in the metadata any more (expired)")
-        self._seen.add(snapshot.snapshot_id)
         self._last = snapshot
         parent = Parent(snapshot.parent_id) if self._retained else self._ancestry.parent(snapshot)
         self.next_id = parent.snapshot_id
@@ -69,6 +70,11 @@ class Chain(Iterator[Snapshot]):
         if parent.snapshot_id != snapshot.parent_id:
             return msgspec.structs.replace(snapshot, parent_id=parent.snapshot_id)
         return snapshot
+
+    def down_to(self, base_id: int) -> Iterator[Snapshot]:
+        """The snapshots above ``base_id``; all that are left where it does not come."""
+        while self.next_id != base_id and (snapshot := next(self, None)):
+            yield snapshot
 
     def _cut(self, why: str) -> StopIteration:
         self.why_cut = why
@@ -90,14 +96,14 @@ class History:
 
     def chain(self, from_id: int | None, *, retained: bool = False) -> Chain:
         """The same as :meth:`walk`, one snapshot at a time: for searches that end early."""
-        return Chain(self._retained if retained else self._completed, from_id, retained)
+        return Chain(self._source(retained), from_id, retained)
 
     def walk(self, from_id: int | None, *, retained: bool = False) -> Walk:
         """All ancestors of ``from_id``, itself first; ``None`` (an empty branch) is an empty, complete walk."""
         key = (from_id, retained)
         if key not in self._walks:
             steps = self.chain(from_id, retained=retained)
-            snapshots = tuple(steps)
+            snapshots = kept(steps, self._source(retained).snapshots)
             self._walks[key] = Walk(snapshots, not steps.why_cut, steps.why_cut)
         return self._walks[key]
 
@@ -108,6 +114,9 @@ class History:
     def snapshot(self, snapshot_id: int) -> Snapshot | None:
         """A snapshot of this version or, failing that, of an older metadata file."""
         return self._completed.snapshot(snapshot_id)
+
+    def _source(self, retained: bool) -> Ancestry:
+        return self._retained if retained else self._completed
 
     def is_ancestor(self, ancestor_id: int, *, of: int | None) -> bool | None:
         """Whether ``ancestor_id`` is ``of`` or above it; ``None`` when the chain is cut before that is known."""
@@ -127,14 +136,11 @@ class History:
         """
         if base_id is None or head_id is None:
             return self.walk(head_id)
-        found: list[Snapshot] = []
         steps = self.chain(head_id)
-        while steps.next_id != base_id:
-            snapshot = next(steps, None)
-            if snapshot is None:
-                return self._apart(base_id, Walk(tuple(found), not steps.why_cut, steps.why_cut))
-            found.append(snapshot)
-        return Walk(tuple(found))
+        found = kept(steps.down_to(base_id), self._completed.snapshots)
+        if steps.next_id != base_id:
+            return self._apart(base_id, Walk(found, not steps.why_cut, steps.why_cut))
+        return Walk(found)
 
     def _apart(self, base_id: int, head: Walk) -> Walk:
         """``base_id`` is no known ancestor of the head, so both walks are compared."""
@@ -168,10 +174,9 @@ class History:
 
     def _links(self, head_id: int | None) -> Iterator[Link]:
         """The retained chain, reduced to what a sink looks at."""
-        seen: set[int] = set()
+        seen = Seen(self.metadata)
         link = None if head_id is None else self.metadata.link(head_id)
-        while link is not None and link.snapshot_id not in seen:
-            seen.add(link.snapshot_id)
+        while link is not None and seen.passes(link.snapshot_id):
             yield link
             link = None if link.parent_id is None else self.metadata.link(link.parent_id)
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import gzip
 import re
-import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from airflow_flink_iceberg.iceberg.known_snapshots import Beside, Known, known_in
-from airflow_flink_iceberg.iceberg.snapshots import JOB_ID, Link, Snapshot, decode_link, decode_snapshot
+from airflow_flink_iceberg.iceberg.snapshot_index import UNREADABLE, SnapshotIndex, unreadable
+from airflow_flink_iceberg.iceberg.snapshots import JOB_ID, Link, Snapshot, decode_snapshot, decode_snapshots
 from airflow_flink_iceberg.model.errors import BranchNotFound, MetadataUnreadable
 
 MAIN = "main"
@@ -64,7 +64,6 @@ class _Document(msgspec.Struct, rename="kebab"):
     metadata_log: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 _Entry = TypeVar("_Entry")
 _SNAPSHOT_LOG = msgspec.json.Decoder(tuple[SnapshotLogEntry, ...] | None)
 _METADATA_LOG = msgspec.json.Decoder(tuple[MetadataLogEntry, ...] | None)
@@ -94,10 +93,8 @@ class TableMetadata:
         self.refs: Mapping[str, Ref] = _with_main(document)
         self._snapshots = document.snapshots or []
         self._logs = (document.snapshot_log, document.metadata_log)
-        self._positions: dict[int, int] = {}
-        self._unindexed = len(self._snapshots)
+        self._index = SnapshotIndex(self._snapshots, metadata_location)
         self._job_ids: frozenset[bytes] | None = None
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"TableMetadata({self.metadata_location!r}, snapshots={len(self._snapshots)})"
@@ -149,7 +146,7 @@ class TableMetadata:
 
         :raises MetadataUnreadable: the snapshot is not what the specification says.
         """
-        position = self._position(snapshot_id)
+        position = self.position(snapshot_id)
         return None if position is None else self._decode_snapshot(position)
 
     def link(self, snapshot_id: int) -> Link | None:
@@ -157,12 +154,12 @@ class TableMetadata:
 
         :raises MetadataUnreadable: the snapshot is not what the specification says.
         """
-        position = self._position(snapshot_id)
-        return None if position is None else self._link_at(position)
+        position = self.position(snapshot_id)
+        return None if position is None else self._index.link(position)
 
     def has(self, snapshot_id: int) -> bool:
         """Whether this version holds the snapshot, without decoding it."""
-        return self._position(snapshot_id) is not None
+        return self.position(snapshot_id) is not None
 
     def mentions(self, job_id: str) -> bool:
         """Whether any retained snapshot is stamped with this Flink job; nothing is decoded.
@@ -188,48 +185,34 @@ class TableMetadata:
         """All snapshots in file order, decoded one by one."""
         return (self._decode_snapshot(position) for position in range(len(self._snapshots)))
 
-    def _position(self, snapshot_id: int) -> int | None:
-        if self._unindexed and snapshot_id not in self._positions:
-            with self._lock:
-                self._index_down_to(snapshot_id)
-        return self._positions.get(snapshot_id)
-
-    def _index_down_to(self, snapshot_id: int) -> None:
-        # Writers append, so the newest are found at once and the rest is never touched.
-        while self._unindexed and snapshot_id not in self._positions:
-            position = self._unindexed - 1
-            # The links themselves are not kept: 60 MB for 100,000 snapshots.
-            found = self._link_at(position).snapshot_id
-            if found in self._positions:
-                raise MetadataUnreadable(
-                    f"Table metadata {self.metadata_location} holds snapshot {found} twice, so what it says of the "
-                    "table cannot be trusted; look at what wrote it."
-                )
-            self._positions[found] = position
-            self._unindexed = position
-
-    def _link_at(self, position: int) -> Link:
+    def line(self, ids: Sequence[int]) -> list[Snapshot] | None:
+        """The snapshots with these ids, newest first, if they were written one after the other; else ``None``."""
+        newest, oldest = self.position(ids[0]), self.position(ids[-1])
+        if newest is None or oldest is None or newest - oldest != len(ids) - 1:
+            return None
         try:
-            return decode_link(self._snapshots[position])
-        except _UNREADABLE as error:
-            raise self._unreadable(f"snapshot number {position}", error) from error
+            found = decode_snapshots(self._snapshots[oldest : newest + 1])[::-1]
+        except UNREADABLE:
+            return None
+        return found if all(each.snapshot_id == own for each, own in zip(found, ids, strict=True)) else None
+
+    def position(self, snapshot_id: int) -> int | None:
+        """Where the snapshot is among this version's; ``None``: it does not hold it."""
+        return self._index.position(snapshot_id)
 
     def _decode_snapshot(self, position: int) -> Snapshot:
         try:
             return decode_snapshot(self._snapshots[position])
-        except _UNREADABLE as error:
-            raise self._unreadable(f"snapshot number {position}", error) from error
+        except UNREADABLE as error:
+            raise unreadable(self.metadata_location, f"snapshot number {position}", error) from error
 
     def _decode_log(
         self, raw: msgspec.Raw, decoder: msgspec.json.Decoder[tuple[_Entry, ...] | None], name: str
     ) -> tuple[_Entry, ...]:
         try:
             return decoder.decode(raw) or ()
-        except _UNREADABLE as error:
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, what: str, error: Exception) -> MetadataUnreadable:
-        return MetadataUnreadable(f"Table metadata {self.metadata_location}: {what} cannot be read: {error}.")
+        except UNREADABLE as error:
+            raise unreadable(self.metadata_location, name, error) from error
 
 
 def parse_metadata(content: bytes | msgspec.Raw, metadata_location: str) -> TableMetadata:
@@ -240,7 +223,7 @@ def parse_metadata(content: bytes | msgspec.Raw, metadata_location: str) -> Tabl
     plain = unzip(content, metadata_location) if isinstance(content, bytes) else content
     try:
         document = _DOCUMENT.decode(plain)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise MetadataUnreadable(f"Table metadata {metadata_location} cannot be read: {error}.") from error
     known = known_in(plain, document.snapshots or []) if isinstance(plain, bytes) else None
     return TableMetadata(document, metadata_location, known)
@@ -250,7 +233,7 @@ def parse_beside(beside: Beside, known: Known, metadata_location: str) -> TableM
     """What :func:`parse_metadata` makes of the whole file; ``None``: the whole file has to be looked at."""
     try:
         document = _DOCUMENT.decode(beside.document)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     found = document.snapshots or []
     if not found or bytes(found[0]) != beside.stand_in:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -163,6 +163,14 @@ def decode_snapshot(raw: bytes | msgspec.Raw) -> Snapshot:
         return msgspec.convert(fields, Snapshot)
 
 
+def decode_snapshots(raws: Iterable[bytes | msgspec.Raw]) -> list[Snapshot]:
+    """Decode several at once, in less time than one by one, and only those that are as the specification says.
+
+    :raises msgspec.MsgspecError: one of them is not; :func:`decode_snapshot` is more lenient.
+    """
+    return _SNAPSHOTS.decode(b"".join((b"[", b",".join(raws), b"]")))
+
+
 def decode_link(raw: bytes | msgspec.Raw) -> Link:
     """Decode a snapshot's place and stamp, as leniently as :func:`decode_snapshot`.
 
@@ -177,6 +185,7 @@ def decode_link(raw: bytes | msgspec.Raw) -> Link:
 
 
 _SNAPSHOT = msgspec.json.Decoder(Snapshot)
+_SNAPSHOTS = msgspec.json.Decoder(list[Snapshot])
 _LINK = msgspec.json.Decoder(Link)
 
 

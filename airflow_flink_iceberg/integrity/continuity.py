@@ -11,13 +11,18 @@ The shapes are those seen when restarts lost or doubled rows; letters are jobs, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from array import array
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from airflow_flink_iceberg.model.commit import Commit
+from airflow_flink_iceberg.model.commit import END_OF_INPUT, Commit
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.result import Outcome
+
+SHOWN = 5
+"""Snapshots that a mark names; the others are counted."""
+_UNREADABLE = 2**64 - 1
 
 
 class Shape(StrEnum):
@@ -45,6 +50,7 @@ class Shape(StrEnum):
 class Mark:
     """One thing that stands out; repeats of the same thing between the same jobs are counted into one.
 
+    :param times: how often; ``snapshots`` are the first of them.
     :param rows: rows of the commits concerned; ``None`` when one of the counts is not readable.
     """
 
@@ -52,36 +58,62 @@ class Mark:
     job_id: str
     other_job_id: str
     text: str
+    times: int = 0
     snapshots: list[int] = field(default_factory=list)
     rows: int | None = 0
+
+    def add(self, snapshot_id: int, rows: int | None) -> None:
+        """Once more, with so many rows concerned."""
+        self.times += 1
+        if len(self.snapshots) < SHOWN:
+            self.snapshots.append(snapshot_id)
+        self.rows = None if self.rows is None or rows is None else self.rows + rows
 
 
 @dataclass
 class _Seen:
+    """One run's commits, oldest first: two numbers of each, so that a long run takes little."""
+
     newest: int = -1
     end_rows: int | None = None
-    commits: list[Commit] = field(default_factory=list)
+    _ids: array[int] = field(default_factory=lambda: array("Q"))
+    _rows: array[int] = field(default_factory=lambda: array("Q"))
 
     def add(self, commit: Commit) -> None:
         if commit.is_end_of_input:
             self.end_rows = commit.added_records
         else:
             self.newest = max(self.newest, commit.checkpoint_id)
-        self.commits.append(commit)
+        self._ids.append(commit.checkpoint_id)
+        self._rows.append(_UNREADABLE if commit.added_records is None else commit.added_records)
 
-    def above(self, bound: int) -> list[Commit]:
-        """Commits that a state which holds this run up to ``bound`` does not contain.
+    def rows(self) -> int | None:
+        """Of all commits; ``None`` when one of the counts is not readable."""
+        return _sum(self._rows)
+
+    def above(self, bound: int) -> tuple[int, int | None] | None:
+        """The commits that a state which holds this run up to ``bound`` does not contain: the last one's id, and rows.
 
         A drain's savepoint has an id above all others and its rows are committed under the end-of-input id, so after
         such a state that last commit is no surplus.
         """
         is_drained = bound > self.newest
-        return [
-            commit
-            for commit in self.commits
-            if commit.checkpoint_id > bound
-            and not (commit.is_end_of_input and (is_drained or commit.added_records == 0))
+        surplus = [
+            at
+            for at, checkpoint_id in enumerate(self._ids)
+            if checkpoint_id > bound
+            and not (checkpoint_id == END_OF_INPUT and (is_drained or self._rows[at] == 0))
         ]
+        return (self._ids[surplus[-1]], _sum(self._rows[at] for at in surplus)) if surplus else None
+
+
+def _sum(rows: Iterable[int]) -> int | None:
+    total = 0
+    for count in rows:
+        if count == _UNREADABLE:
+            return None
+        total += count
+    return total
 
 
 class Judge:
@@ -98,6 +130,7 @@ class Judge:
         self._newest: dict[tuple[str, str | None], int] = {}
         self._replaced_by: dict[str, str] = {}
         self._current: str | None = None
+        self._last: Commit | None = None
         self._judging = True
         self._marks: dict[tuple[Shape, str, str], Mark] = {}
 
@@ -115,13 +148,12 @@ class Judge:
 
     def end(self) -> None:
         """The chain is over: say what its tip means."""
-        seen = self._seen.get(self._current or "")
-        if self._current and seen and seen.commits[-1].is_end_of_input:
+        if self._current and self._last and self._last.is_end_of_input:
             children = self._runs.children(self._current)
             after = f", and run {short(children[0].job_id)} has committed nothing since" if children else ""
             self._mark(
                 Shape.DRAINED,
-                seen.commits[-1],
+                self._last,
                 "",
                 f"the newest commit is the end of input of job {short(self._current)}{after}: "
                 "a v1 sink restored from that state commits nothing until its next restart",
@@ -143,7 +175,7 @@ class Judge:
         elif job_id != self._current:
             self._check_return(commit)
         self._seen.setdefault(job_id, _Seen()).add(commit)
-        self._current = job_id
+        self._current, self._last = job_id, commit
 
     def _is_stranger(self, job_id: str) -> bool:
         """Unknown jobs before the lineage's first run are its unrecorded past; after that they are strangers."""
@@ -191,24 +223,25 @@ class Judge:
             if job_id in contained:
                 self._check_bound(commit, job_id, seen, contained[job_id])
             elif job_id in self._runs and self._runs.parent(job_id):
-                self._mark(
+                self._mark_rows(
                     Shape.TWO_JOBS,
                     commit,
                     job_id,
                     f"run {short(commit.job_id)} started from a state that does not contain the commits of run "
                     f"{short(job_id)}, which are in the table",
-                    seen.commits,
+                    rows=seen.rows(),
                 )
 
     def _check_bound(self, commit: Commit, job_id: str, seen: _Seen, bound: int) -> None:
         if surplus := seen.above(bound):
-            self._mark(
+            newest, rows = surplus
+            self._mark_rows(
                 Shape.OLDER_STATE,
                 commit,
                 job_id,
                 f"run {short(commit.job_id)} started from checkpoint {bound} of job {short(job_id)} when the table "
-                f"held its commits up to {spoken(surplus[-1].checkpoint_id)}",
-                surplus,
+                f"held its commits up to {spoken(newest)}",
+                rows=rows,
             )
         elif seen.end_rows is not None:
             self._mark_drained(commit, job_id)
@@ -238,13 +271,13 @@ class Judge:
             self._mark_drained(commit, self._current)
 
     def _mark_drained(self, commit: Commit, job_id: str) -> None:
-        self._mark(
+        self._mark_rows(
             Shape.DRAINED,
             commit,
             job_id,
             f"job {short(job_id)} was drained before run {short(commit.job_id)}: with a v2 sink on Flink 1.20 the "
             "rows of the drain itself are lost",
-            [],
+            rows=0,
         )
 
     def _check_return(self, commit: Commit) -> None:
@@ -260,16 +293,15 @@ class Judge:
         text = f"jobs {short(commit.job_id)} and {short(current)} commit in turns: two jobs write this branch"
         self._mark(Shape.TWO_JOBS, commit, current, text)
 
-    def _mark(
-        self, shape: Shape, commit: Commit, other: str, text: str, concerned: Sequence[Commit] | None = None
-    ) -> None:
+    def _mark(self, shape: Shape, commit: Commit, other: str, text: str) -> None:
+        self._mark_rows(shape, commit, other, text, rows=commit.added_records)
+
+    def _mark_rows(self, shape: Shape, commit: Commit, other: str, text: str, *, rows: int | None) -> None:
+        """Note what stands out; ``rows`` are those of the commits concerned."""
         if not self._judging:
             return
         mark = self._marks.setdefault((shape, commit.job_id, other), Mark(shape, commit.job_id, other, text))
-        mark.snapshots.append(commit.snapshot_id)
-        for found in (commit,) if concerned is None else concerned:
-            counted = mark.rows is not None and found.added_records is not None
-            mark.rows = (mark.rows or 0) + (found.added_records or 0) if counted else None
+        mark.add(commit.snapshot_id, rows)
 
 
 def short(job_id: str) -> str:

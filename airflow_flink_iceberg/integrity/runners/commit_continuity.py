@@ -6,6 +6,8 @@ a commit; :mod:`kafka_offsets` does.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from airflow_flink_iceberg.checks import CommitContinuity
@@ -18,6 +20,8 @@ from airflow_flink_iceberg.model.result import Outcome, worst
 from airflow_flink_iceberg.model.savepoint import CommitState
 
 EXPECTED = "ids rise, each run goes on where its state ended"
+_NEWEST = 20
+_IDS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,52 @@ class _Note:
 
 @dataclass
 class _Chain:
-    """The chain oldest first, split at ``since``; snapshots whose stamps cannot be read are kept apart."""
+    """What there is to say of the chain beside the judge's marks, taken from one snapshot after the other.
 
-    before: list[Commit] = field(default_factory=list)
-    judged: list[Commit] = field(default_factory=list)
-    unreadable: list[Snapshot] = field(default_factory=list)
+    :param before: commits below ``since``, which are not judged.
+    :param judged: commits that are.
+    :param newest: the last of these.
+    :param unreadable: snapshots whose stamps cannot be read, and the first of their ids.
+    :param landed: the checkpoint of the restart's savepoint was committed.
+    :param first_of_run: of the run that the restart has started.
+    """
+
+    context: CheckContext
+    before: int = 0
+    judged: int = 0
+    jobs: dict[str, None] = field(default_factory=dict)
+    newest: deque[Commit] = field(default_factory=lambda: deque(maxlen=_NEWEST))
+    unreadable: int = 0
+    unreadable_ids: list[int] = field(default_factory=list)
+    landed: bool = False
+    first_of_run: Commit | None = None
     why_cut: str = ""
+
+    def commits(self, snapshots: Sequence[Snapshot], *, judged: bool) -> Iterator[Commit]:
+        """The commits among the snapshots, oldest first."""
+        for snapshot in reversed(snapshots):
+            commit = self.context.history.commit(snapshot)
+            if commit:
+                self._note(commit, judged)
+                yield commit
+            elif judged and _has_flink_stamps(self.context, snapshot):
+                self.unreadable += 1
+                if len(self.unreadable_ids) < _IDS_SHOWN:
+                    self.unreadable_ids.append(snapshot.snapshot_id)
+
+    def _note(self, commit: Commit, judged: bool) -> None:
+        if judged:
+            self.judged += 1
+            self.jobs.setdefault(commit.job_id)
+            self.newest.append(commit)
+        else:
+            self.before += 1
+        if restart := self.context.restart:
+            savepoint = restart.savepoint
+            is_landing = commit.job_id == savepoint.job_id
+            self.landed |= is_landing and commit.checkpoint_id >= savepoint.checkpoint_id
+            if self.first_of_run is None and commit.job_id == restart.running_job.job_id:
+                self.first_of_run = commit
 
 
 def run(check: CommitContinuity, context: CheckContext) -> Answer:
@@ -41,12 +85,9 @@ def run(check: CommitContinuity, context: CheckContext) -> Answer:
     broken = _broken_line(context)
     if broken:
         return Answer(broken.outcome, broken.text, EXPECTED, "the table's history is another one")
-    chain = _chain(context)
     judge = Judge(context.runs, _other_writers(check, context))
-    judge.read(chain.before, judging=False)
-    judge.read(chain.judged)
-    judge.end()
-    landing = _landing(context, [*chain.before, *chain.judged])
+    chain = _read(context, judge)
+    landing = _landing(context, chain)
     notes = [_Note(mark.shape.outcome, _sentence(mark)) for mark in judge.marks]
     notes += [landing] if landing else []
     notes += _limits(context, chain)
@@ -80,26 +121,16 @@ def _broken_line(context: CheckContext) -> _Note | None:
     return None
 
 
-def _chain(context: CheckContext) -> _Chain:
-    history, chain = context.history, _Chain()
+def _read(context: CheckContext, judge: Judge) -> _Chain:
+    history, chain = context.history, _Chain(context)
     judged = history.between(context.since_snapshot_id, context.head_snapshot_id)
     # What lies below `since` is not judged; as far as it is known it says where each job had got to.
     below = history.walk(context.since_snapshot_id) if context.since_snapshot_id is not None else Walk()
     chain.why_cut = judged.why_cut
-    chain.before = _commits(context, below, [])
-    chain.judged = _commits(context, judged, chain.unreadable)
+    judge.read(chain.commits(below.snapshots, judged=False), judging=False)
+    judge.read(chain.commits(judged.snapshots, judged=True))
+    judge.end()
     return chain
-
-
-def _commits(context: CheckContext, walk: Walk, unreadable: list[Snapshot]) -> list[Commit]:
-    commits = []
-    for snapshot in reversed(walk.snapshots):
-        commit = context.history.commit(snapshot)
-        if commit:
-            commits.append(commit)
-        elif _has_flink_stamps(context, snapshot):
-            unreadable.append(snapshot)
-    return commits
 
 
 def _has_flink_stamps(context: CheckContext, snapshot: Snapshot) -> bool:
@@ -111,22 +142,20 @@ def _other_writers(check: CommitContinuity, context: CheckContext) -> tuple[str,
     return (*check.other_writers, *(context.sink.other_writers if context.sink else ()))
 
 
-def _landing(context: CheckContext, commits: list[Commit]) -> _Note | None:
+def _landing(context: CheckContext, chain: _Chain) -> _Note | None:
     """Whether the checkpoint of the restart's savepoint is in the table, as far as that is known."""
     if context.restart is None:
         return None
     savepoint = context.restart.savepoint
     what = f"checkpoint {savepoint.checkpoint_id} of job {short(savepoint.job_id)}, the restart's savepoint,"
-    if any(c.job_id == savepoint.job_id and c.checkpoint_id >= savepoint.checkpoint_id for c in commits):
+    if chain.landed:
         return _Note(Outcome.PASS, f"{what} is in the table")
     pending = context.position.pending_rows if context.position else None
     if savepoint.commit is CommitState.DONE:
         return _Note(Outcome.PASS, f"{what} held no rows: the stop says that the sinks had committed")
     if pending == 0:
         return _Note(Outcome.PASS, f"{what} held no rows by its bytes")
-    job_id = context.restart.running_job.job_id
-    first = next((commit for commit in commits if commit.job_id == job_id), None)
-    return _not_landed(what, pending, first)
+    return _not_landed(what, pending, chain.first_of_run)
 
 
 def _not_landed(what: str, pending: int | None, first: Commit | None) -> _Note:
@@ -154,11 +183,11 @@ def _limits(context: CheckContext, chain: _Chain) -> list[_Note]:
             _Note(Outcome.UNKNOWN, f"the history is cut, and what lies below is not known: {chain.why_cut}")
         )
     if chain.unreadable:
-        ids = ", ".join(str(snapshot.snapshot_id) for snapshot in chain.unreadable[:3])
+        ids = ", ".join(map(str, chain.unreadable_ids))
         notes.append(
             _Note(
                 Outcome.UNKNOWN,
-                f"{counted(len(chain.unreadable), 'snapshot')} with Flink stamps that cannot be read ({ids})",
+                f"{counted(chain.unreadable, 'snapshot')} with Flink stamps that cannot be read ({ids})",
             )
         )
     if not chain.judged and not chain.before and context.restart is None:
@@ -170,8 +199,8 @@ def _limits(context: CheckContext, chain: _Chain) -> list[_Note]:
 
 def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes: list[_Note]) -> Answer:
     outcome = worst([Outcome.PASS, *(note.outcome for note in notes)])
-    jobs = list(dict.fromkeys(commit.job_id for commit in chain.judged))
-    summary = f"{counted(len(chain.judged), 'commit')} of {counted(len(jobs), 'job')} on {context.branch}"
+    jobs = list(chain.jobs)
+    summary = f"{counted(chain.judged, 'commit')} of {counted(len(jobs), 'job')} on {context.branch}"
     if context.since_snapshot_id is not None:
         summary += f" since snapshot {context.since_snapshot_id}"
     return Answer(
@@ -180,9 +209,9 @@ def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes
         EXPECTED,
         notes[0].text if notes and outcome is not Outcome.PASS else summary,
         evidence={
-            "commits": len(chain.judged),
+            "commits": chain.judged,
             "jobs": listed(jobs),
-            "newest": [_short_form(commit) for commit in chain.judged[-20:]],
+            "newest": [_short_form(commit) for commit in chain.newest],
             "marks": listed([_mark_dict(mark) for mark in marks]),
             "cut": chain.why_cut or None,
         },
@@ -190,7 +219,7 @@ def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes
 
 
 def _sentence(mark: Mark) -> str:
-    times = f" ({len(mark.snapshots)} times)" if len(mark.snapshots) > 1 else ""
+    times = f" ({mark.times} times)" if mark.times > 1 else ""
     rows = f", {counted(mark.rows, 'row')} concerned" if mark.rows else ""
     return f"{mark.text}{times}{rows}"
 
@@ -202,7 +231,7 @@ def _mark_dict(mark: Mark) -> dict[str, object]:
         "job_id": mark.job_id,
         "other_job_id": mark.other_job_id or None,
         "rows": mark.rows,
-        "snapshots": listed([str(snapshot_id) for snapshot_id in mark.snapshots[:5]], len(mark.snapshots)),
+        "snapshots": listed([str(snapshot_id) for snapshot_id in mark.snapshots], mark.times),
     }
 
 

@@ -82,11 +82,12 @@ def _unrecorded(
     context: CheckContext, writing: Writing, jobs: list[str], others: frozenset[str]
 ) -> Iterator[_Note]:
     for job_id in jobs:
-        if context.runs.parent(job_id) is None and not _is_first(context, writing, job_id, others):
+        is_first = job_id == jobs[0] and _is_first(context, writing, job_id, others)
+        if context.runs.parent(job_id) is None and not is_first:
             yield Outcome.UNKNOWN, f"no record says which state run {short(job_id)} was started from"
-    strange = [each.snapshot.snapshot_id for each in writing.written if not each.is_known]
-    if strange:
-        yield Outcome.UNKNOWN, f"whose rows snapshot {strange[0]} cherry-picked is not known any more"
+    strange = next((each.snapshot.snapshot_id for each in writing.written if not each.is_known), None)
+    if strange is not None:
+        yield Outcome.UNKNOWN, f"whose rows snapshot {strange} cherry-picked is not known any more"
 
 
 def _is_first(context: CheckContext, writing: Writing, job_id: str, others: frozenset[str]) -> bool:
@@ -97,9 +98,7 @@ def _is_first(context: CheckContext, writing: Writing, job_id: str, others: froz
     if not below.complete:
         return False
     before = (context.history.origin(snapshot) for snapshot in below.snapshots)
-    if any(origin and origin.job_id not in (None, job_id, *others) for origin in before):
-        return False
-    return writing.jobs(others)[0] == job_id
+    return not any(origin and origin.job_id not in (None, job_id, *others) for origin in before)
 
 
 def _spoken(link: RunLink) -> str:

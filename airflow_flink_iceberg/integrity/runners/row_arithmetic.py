@@ -40,19 +40,17 @@ class _Manifests:
 def run(_check: RowArithmetic, context: CheckContext) -> Answer:
     """Add up; only the head's manifest list is opened."""
     writing = read_writing(context)
-    if context.head_snapshot_id is None or not writing.written:
+    if context.head_snapshot_id is None or not len(writing):
         return Answer(Outcome.UNKNOWN, "No commit: nothing was proven.", EXPECTED, "no commit")
-    head = writing.written[-1].snapshot
+    head = writing.newest.snapshot
     manifests = _read_manifests(context.access.io(), head)
     notes = [*_chain_notes(writing), *_manifest_notes(writing, head, manifests)]
     notes.sort(key=lambda note: note[0].rank)
     if writing.why_cut:
         notes.append((Outcome.PASS, f"what lies below the cut is not judged ({writing.why_cut})"))
     outcome = worst([Outcome.PASS, *(note[0] for note in notes)])
-    own, foreign = _added(writing, by_flink=True), _added(writing, by_flink=False)
-    summary = (
-        f"{counted(len(writing.written), 'snapshot')}, {_spoken(own)} by Flink, {_spoken(foreign)} by others"
-    )
+    own, foreign = _added(writing)
+    summary = f"{counted(len(writing), 'snapshot')}, {_spoken(own)} by Flink, {_spoken(foreign)} by others"
     evidence = {
         "rows_in_manifests": manifests.live,
         "total_records": decimal(head.summary.get("total-records")),
@@ -126,15 +124,22 @@ def _manifest_notes(writing: Writing, head: Snapshot, manifests: _Manifests) -> 
         if listed_rows is None or said is None:
             continue
         # Later merges take manifests of older snapshots over, so only the head's own have to be all there.
-        is_wrong = listed_rows != said if snapshot is head else listed_rows > said
+        is_wrong = listed_rows != said if snapshot.snapshot_id == head.snapshot_id else listed_rows > said
         if is_wrong:
             text = f"snapshot {snapshot.snapshot_id} says that it added {said:,} rows"
             yield Outcome.FAIL, f"{text}, its manifests list {listed_rows:,}"
 
 
-def _added(writing: Writing, *, by_flink: bool) -> int | None:
-    found = [e.snapshot.added_records for e in writing.written if (e.job_id is not None) is by_flink]
-    return None if None in found else sum(rows or 0 for rows in found)
+def _added(writing: Writing) -> tuple[int | None, int | None]:
+    """Rows by Flink and by others; ``None`` where one of the numbers cannot be read."""
+    own: int | None = 0
+    foreign: int | None = 0
+    for each in writing.written:
+        if each.job_id is not None:
+            own = _plus(own, each.snapshot.added_records)
+        else:
+            foreign = _plus(foreign, each.snapshot.added_records)
+    return own, foreign
 
 
 def _spoken(rows: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.checks import SchemaUnchanged
@@ -19,9 +20,10 @@ EXPECTED = "one schema"
 def run(_check: SchemaUnchanged, context: CheckContext) -> Answer:
     """Compare the ids that the snapshots recorded; the table is only loaded to name the columns that differ."""
     writing = read_writing(context)
-    snapshots = [each.snapshot for each in writing.written]
     base = None if context.since_snapshot_id is None else context.history.snapshot(context.since_snapshot_id)
-    ids = [each.schema_id for each in ([base] if base else []) + snapshots]
+    # Each id once, in the order in which they came.
+    written = (each.snapshot.schema_id for each in writing.written)
+    ids = list(dict.fromkeys(itertools.chain([base.schema_id] if base else [], written)))
     if not ids or None in ids or (context.since_snapshot_id is not None and base is None):
         text = "Which schema the snapshots were written with is not recorded, or they have been expired."
         return Answer(Outcome.UNKNOWN, text, EXPECTED, "not known")
@@ -36,7 +38,7 @@ def run(_check: SchemaUnchanged, context: CheckContext) -> Answer:
     if writing.why_cut:
         text = f"One schema in all that is known, but the history is cut: {writing.why_cut}."
         return Answer(Outcome.UNKNOWN, text, EXPECTED, "not known below the cut", evidence=evidence)
-    text = f"{counted(len(snapshots), 'snapshot')}, all with schema {first}."
+    text = f"{counted(len(writing), 'snapshot')}, all with schema {first}."
     return Answer(Outcome.PASS, text, EXPECTED, f"schema {first}", evidence=evidence)
 
 

@@ -169,7 +169,7 @@ def test_two_operators_of_one_job_have_their_own_ids() -> None:
 def test_repeats_are_counted_into_one_mark() -> None:
     marks = judge(" ".join(f"A:{number} B:{number}" for number in range(10, 60)))
     assert len(marks) <= 4
-    assert sum(len(mark.snapshots) for mark in marks) == 99
+    assert sum(mark.times for mark in marks) == 99
 
 
 def test_unreadable_counts_make_the_sum_unknown() -> None:

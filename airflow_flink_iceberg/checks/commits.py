@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, member, texts
-from airflow_flink_iceberg.checks.thresholds import duration_threshold
+from airflow_flink_iceberg.checks.thresholds import duration_threshold, require_limits
 from airflow_flink_iceberg.model.result import Severity
 
 
@@ -62,9 +62,8 @@ class _DurationCheck(Check):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
-            if text is not None:
-                duration_threshold(f"{self.name} {name}", text)
+        limits = {"warn_if": self.warn_if, "error_if": self.error_if}
+        require_limits(self.name, limits, duration_threshold)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, member, whole_number
-from airflow_flink_iceberg.checks.thresholds import count_threshold, duration_threshold, seconds
+from airflow_flink_iceberg.checks.thresholds import (
+    count_threshold,
+    duration_threshold,
+    require_limits,
+    seconds,
+)
+from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.result import Severity
 from airflow_flink_iceberg.model.values import require_text
 
@@ -20,9 +26,8 @@ class CountCheck(Check):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, text in (("warn_if", self.warn_if), ("error_if", self.error_if)):
-            if text is not None:
-                count_threshold(f"{self.name} {name}", text)
+        limits = {"warn_if": self.warn_if, "error_if": self.error_if}
+        require_limits(self.name, limits, count_threshold)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class FilesExist(CountCheck):
         super().__post_init__()
         if self.sample is not None:
             object.__setattr__(self, "sample", whole_number("files_exist sample", self.sample))
+        if self.sample == 0:
+            raise InvalidValue("files_exist sample has to be at least 1, or None for all files.")
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,18 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.result import Outcome
+
+Number = int | float | Decimal
 
 _FORM = re.compile(r"(>=|<=|!=|=|>|<)\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _NUMBER = re.compile(r"(>=|<=|!=|=|>|<)\s*(-?\d+(?:\.\d+)?)")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS: Mapping[str, float] = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+_COMPARE: Mapping[str, Callable[[Number, Number], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
@@ -26,12 +29,12 @@ _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Threshold:
-    """A comparison; a duration's value is in seconds."""
+    """A comparison; a duration's value is in seconds. Python compares its kinds of numbers by their exact values."""
 
     comparison: str
-    value: float
+    value: Number
 
-    def is_met(self, measured: float) -> bool:
+    def is_met(self, measured: Number) -> bool:
         """Whether the measured value is what the threshold names."""
         return _COMPARE[self.comparison](measured, self.value)
 
@@ -53,14 +56,31 @@ def count_threshold(what: str, text: str) -> Threshold:
 
 
 def number_threshold(what: str, text: str) -> Threshold:
-    """Read ``"> -0.5"``.
+    """Read ``"> -0.5"``, exactly as it is written.
 
     :raises InvalidValue: no comparison, no number, or a unit.
     """
     found = _NUMBER.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise InvalidValue(f"{what} has to be a comparison such as '> 100', not {text!r}.")
-    return Threshold(found[1], float(found[2]))
+    return Threshold(found[1], Decimal(found[2]))
+
+
+def require_limits(
+    check: str, limits: Mapping[str, str | None], read: Callable[[str, str], Threshold]
+) -> None:
+    """Refuse limits that cannot be read, and those that nothing measured from 0 on can ever meet.
+
+    :param limits: by their names; ``None``: not set.
+    :param read: reads one.
+    :raises InvalidValue: that.
+    """
+    given = {name: read(f"{check} {name}", text) for name, text in limits.items() if text is not None}
+    if not given:
+        raise InvalidValue(f"{check} could never fail or warn: give {' or '.join(limits)}.")
+    for name, limit in given.items():
+        if limit.comparison == "<" and limit.value <= 0:
+            raise InvalidValue(f"{check} {name} could never be met: nothing is below 0.")
 
 
 def seconds(what: str, text: str) -> float:
@@ -74,7 +94,7 @@ def seconds(what: str, text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def outcome_of(measured: float, warn_if: Threshold | None, error_if: Threshold | None) -> Outcome:
+def outcome_of(measured: Number, warn_if: Threshold | None, error_if: Threshold | None) -> Outcome:
     """``fail`` where ``error_if`` is met, else ``warn`` where ``warn_if`` is, else ``pass``."""
     if error_if and error_if.is_met(measured):
         return Outcome.FAIL

@@ -42,7 +42,7 @@ ROW_MUTANTS = (
     Mutant("integrity/runners/key_unique.py", "if counts.doubled:", "if False:", _KEYS),
     Mutant("integrity/engines/sequences.py", "codes * len(values[-1]) +", "codes +", _NUMBERS),
     Mutant("integrity/engines/sequences.py", "coverage.renumber(ranks)", "pass", _NUMBERS),
-    Mutant("integrity/runners/sql.py", "replace(TABLE, engine.source(pinned, ()))", "replace(TABLE, 'orders')", _SQL),
+    Mutant("integrity/runners/sql.py", "engine.source(pinned, ()).join(around)", "'orders'.join(around)", _SQL),
     Mutant("integrity/runners/sql.py", "    if is_value and _number(value) is not None:", "    if False:", _SQL),
     Mutant("flink/script.py", "if writing := sorted(_WRITES.intersection(words)):", "if writing := []:", _SQL),
     Mutant("integrity/engines/segments.py", ">= _OFFSETS - 1 or", ">= _OFFSETS or", _COVER),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 from typing import Any
 
 from airflow_flink_iceberg.checks import Sql
 from airflow_flink_iceberg.checks.statement import TABLE
 from airflow_flink_iceberg.checks.thresholds import number_threshold, outcome_of
-from airflow_flink_iceberg.flink.script import single_query
+from airflow_flink_iceberg.flink.script import single_query, split_outside
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Rows
 from airflow_flink_iceberg.integrity.plan import open_engine
@@ -41,12 +40,13 @@ def _ask(check: Sql, context: CheckContext) -> tuple[Rows, bool]:
     if check.engine is None:
         raise EngineFailed("The check names no engine.")
     engine, pinned = open_engine(check.engine, context)
-    is_pinned = TABLE in statement
+    # The text's other braces and percent signs belong to the user.
+    around = split_outside(statement, TABLE)
+    is_pinned = len(around) > 1
     if is_pinned and context.head_snapshot_id is None:
         raise EngineFailed("The branch has no snapshot.")
     if is_pinned:
-        # Plain replacement: the text's other braces and percent signs belong to the user.
-        statement = statement.replace(TABLE, engine.source(pinned, ()))
+        statement = engine.source(pinned, ()).join(around)
     return engine.query(statement, _MOST), is_pinned
 
 
@@ -109,14 +109,14 @@ def _judge_number(check: Sql, value: Any) -> _Judged:
     warn, error = (
         number_threshold("sql", text) if text else None for text in (check.warn_if, check.error_if)
     )
-    return outcome_of(float(number), warn, error), str(value), f"The statement returned {value}"
+    return outcome_of(number, warn, error), str(value), f"The statement returned {value}"
 
 
 def _number(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     number = Decimal(str(value))
-    return number if math.isfinite(number) else None
+    return number if number.is_finite() else None
 
 
 def _count(rows: Rows) -> str:

@@ -56,6 +56,10 @@ def check(lake: Lake, statement: str, **given: Any) -> CheckResult:
         ("SELECT COUNT(*) FROM {table}", {"error_if": "> 5"}, "pass"),
         ("SELECT -1.5", {"error_if": "< -1"}, "fail"),
         ("SELECT 'NaN'::DOUBLE", {"error_if": "> 1"}, "unknown"),
+        # A float has 53 bits: as floats these numbers are equal.
+        ("SELECT 9007199254740993", {"error_if": "> 9007199254740992"}, "fail"),
+        ("SELECT 9007199254740993", {"expected": 9_007_199_254_740_992}, "fail"),
+        ("SELECT 1.00000000000000000001::DECIMAL(38,20)", {"error_if": "> 1"}, "fail"),
         ("SELECT 'text'", {"error_if": "> 1"}, "unknown"),
     ],
 )
@@ -94,6 +98,26 @@ def test_only_the_table_is_replaced(orders: Lake) -> None:
     """Another layer's templates, braces and percent signs are text like any other."""
     statement = "SELECT '{{ ds }} {0} %s {table_}' = '{{ ' || 'ds }} {0} %s {table_}' FROM {table} LIMIT 1"
     assert check(orders, statement).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 = 1 -- not of {table}",
+        "SELECT 1 = 1 /* not of {table} */",
+        "SELECT '{table}' = '{' || 'table}'",
+        """SELECT "{table}" FROM (SELECT TRUE AS "{table}")""",
+    ],
+)
+def test_the_tables_name_in_a_comment_or_in_quotes_is_text(orders: Lake, statement: str) -> None:
+    """Else the answer would be said to be of a snapshot that the statement never reads."""
+    found = check(orders, statement)
+    assert (found.outcome, found.evidence["is_pinned"]) == (Outcome.PASS, False)
+
+
+def test_of_two_places_only_that_outside_of_quotes_is_the_table(orders: Lake) -> None:
+    found = check(orders, "SELECT MAX('it''s {table}') = 'it''s ' || '{' || 'table}' FROM {table} -- {table}")
+    assert (found.outcome, found.evidence["is_pinned"]) == (Outcome.PASS, True)
 
 
 @pytest.mark.parametrize(

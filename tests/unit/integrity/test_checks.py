@@ -30,7 +30,7 @@ ALL = [
     checks.single_writer(other_writers=["b" * 32]),
     checks.row_arithmetic(severity="info"),
     checks.commit_lag(warn_if="> 1m", error_if="> 2m"),
-    checks.freshness(error_if=None),
+    checks.freshness(error_if=None, warn_if="> 1h"),
     checks.files_exist(sample=5),
     checks.stranded_manifests(warn_if="> 0", error_if="> 9"),
     checks.event_time("at", tolerance="2m"),

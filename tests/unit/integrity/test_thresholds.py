@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from airflow_flink_iceberg import checks
 from airflow_flink_iceberg.checks.thresholds import (
     count_threshold,
     duration_threshold,
+    number_threshold,
     outcome_of,
     seconds,
     spoken_seconds,
@@ -46,6 +49,32 @@ def test_counts_have_no_unit() -> None:
         checks.stranded_manifests(error_if="> 10m")
 
 
+@pytest.mark.parametrize(
+    "kind", ["files_exist", "duplicate_files", "stranded_manifests", "freshness", "commit_lag"]
+)
+def test_a_check_that_could_never_fail_is_refused(kind: str) -> None:
+    with pytest.raises(InvalidValue, match="could never fail or warn: give warn_if or error_if"):
+        checks.parse(f"{kind}:error_if=none")
+    unit = "m" if kind in ("freshness", "commit_lag") else ""
+    with pytest.raises(InvalidValue, match="error_if could never be met"):
+        checks.parse(f"{kind}:error_if=< 0{unit}")
+    (kept,) = checks.parse(f"{kind}:error_if=none,warn_if=> 0{unit}")
+    assert kept.name == kind
+
+
+def test_a_sample_of_no_file_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="files_exist sample has to be at least 1"):
+        checks.files_exist(sample=0)
+
+
+def test_numbers_are_compared_by_all_their_digits() -> None:
+    limit = number_threshold("sql error_if", "> 9007199254740992")
+    assert limit.is_met(9_007_199_254_740_993)
+    assert not limit.is_met(9_007_199_254_740_992)
+    assert number_threshold("x", "= 0.1").is_met(Decimal("0.1"))
+    assert not number_threshold("x", "= 0.1").is_met(Decimal("0.1000000000000000055"))
+
+
 def test_error_comes_before_warning() -> None:
     warn, error = duration_threshold("x", "> 1m"), duration_threshold("x", "> 2m")
     assert outcome_of(30, warn, error) is Outcome.PASS
@@ -66,7 +95,8 @@ def test_text_form_of_a_threshold_and_a_sample() -> None:
     assert checks.parse("commit_lag:error_if=>= 10m,warn_if=> 5m") == (
         checks.commit_lag(error_if=">= 10m", warn_if="> 5m"),
     )
-    assert checks.parse("freshness:error_if=none") == (checks.freshness(error_if=None),)
+    quiet = checks.freshness(error_if=None, warn_if="> 1h")
+    assert checks.parse("freshness:error_if=none,warn_if=> 1h") == (quiet,)
     assert checks.parse("files_exist:sample=all") == (checks.files_exist(sample=None),)
     assert checks.parse("files_exist:sample=7") == (checks.files_exist(sample=7),)
     text = (

@@ -1,4 +1,6 @@
-"""With ``allow_non_restored_state`` Flink drops, without a word, the offsets of a source that the new job has not."""
+"""With ``allow_non_restored_state`` Flink drops, without a word, what the new job has no operator for: the offsets of a
+source, or the rows that an aggregate or a join remembers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,19 @@ def dropped_source_findings(facts: Facts) -> Iterator[Finding]:
     Seen on Flink 2.1: a jar whose source got another uid began its topic anew, and all rows came twice.
     """
     state = facts.state
-    if state is None or not state.source_ids or not facts.allow_non_restored_state:
+    if state is None or not facts.allow_non_restored_state:
+        return
+    if state.other_ids:
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.STATE_UNMATCHED,
+            f"The state holds data of {len(state.other_ids)} operators beside Kafka sources and Iceberg sinks (an "
+            "aggregate, a join, another source), and whether the new job has them under the same ids cannot be told: "
+            "allow_non_restored_state would drop them.",
+            evidence={"operator_ids": sorted(state.other_ids)[:5]},
+            next_step="Start without allow_non_restored_state.",
+        )
+    if not state.source_ids:
         return
     if facts.planned_sources is None:
         if facts.program is not SinkProgram.UNKNOWN:

@@ -52,6 +52,7 @@ class State:
     :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
     :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
     :param source_ids: the operator ids of its Kafka sources.
+    :param other_ids: those of all else that holds data in it: aggregates, joins, sources of other kinds.
     :param topics: all that they read, also those whose splits they have finished; empty: not known.
     :param offsets: ``None``: not read, or two sources read one partition.
     :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
@@ -66,6 +67,7 @@ class State:
     drained: bool = False
     in_flight_data: bool = False
     source_ids: frozenset[str] = frozenset()
+    other_ids: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
     offsets: Mapping[str, int] | None = None
     sink_count: int = 0
@@ -173,6 +175,12 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
         drained=metadata.kind is SnapshotKind.DRAIN,
         in_flight_data=metadata.channel_handles > 0,
         source_ids=source_ids,
+        other_ids=frozenset(
+            operator.id
+            for operator in metadata.operators
+            if operator.holds_data
+            and operator.id not in source_ids.union(each.operator_id for each in committers)
+        ),
         topics=topics,
         offsets=_offsets_of(metadata),
         sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),

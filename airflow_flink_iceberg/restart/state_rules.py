@@ -148,7 +148,8 @@ def commits_late(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     Rows wait and none is lost or doubled, so this is said and refuses nothing.
     """
     state = facts.state
-    if state is None or facts.before_stop or not sink.metadata.mentions(state.savepoint.job_id):
+    # The newest state of a run is never late; inside the downtime of its restart nothing is searched for that.
+    if state is None or state.own_stop or not sink.metadata.mentions(state.savepoint.job_id):
         return
     number, job = state.savepoint.checkpoint_id, state.savepoint.job_id
     operators = state.v1_operators & sink.operator_ids or (state.v1_operators if not sink.shared else frozenset())

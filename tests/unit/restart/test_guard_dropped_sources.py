@@ -49,3 +49,9 @@ def test_a_script_whose_plan_does_not_tell_is_unknown(program: SinkProgram) -> N
     made = state("a:5", source_ids=frozenset({SOURCE}))
     assert says(TABLE, made, allow_non_restored_state=True, program=program) == "UNKNOWN state_unmatched"
     assert says(TABLE, made, program=program) == "SAFE"
+
+
+def test_what_else_holds_data_cannot_be_told_to_be_kept() -> None:
+    made = state("a:5", other_ids=frozenset({OTHER}))
+    assert says(TABLE, made, allow_non_restored_state=True) == "UNKNOWN state_unmatched"
+    assert says(TABLE, made) == "SAFE"

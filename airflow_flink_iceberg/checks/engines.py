@@ -34,7 +34,8 @@ class Engine(Value):
     """An engine that can answer a check by SQL.
 
     :param name: ``duckdb`` (embedded; extra ``duckdb``), ``flink`` (batch SQL through the SQL Gateway of the job's
-        cluster), or the id of an Airflow connection whose hook is a ``DbApiHook`` (Trino, Spark, ...).
+        cluster), or the id of an Airflow connection whose hook is a ``DbApiHook`` (Trino; Spark's Thrift server as type
+        ``hiveserver2`` or ``jdbc``; ...).
     :param catalog: what the engine calls the table's catalog; ``None``: its own name.
     :param dialect: ``None``: by the name, or by the type of the connection.
     :param timeout: seconds for one statement.

@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 _DIALECTS = {
     "trino": Dialect.TRINO,
     "presto": Dialect.TRINO,
-    "spark": Dialect.SPARK,
-    "spark_sql": Dialect.SPARK,
-    "spark_connect": Dialect.SPARK,
     "hiveserver2": Dialect.SPARK,
-    "databricks": Dialect.SPARK,
-    "kyuubi": Dialect.SPARK,
 }
+"""Connection types whose hook is a ``DbApiHook``. Spark is reached through its Thrift server, as ``hiveserver2``, or as
+``jdbc`` with the dialect given; the hooks of ``spark``, ``spark_sql``, ``spark_connect``, ``databricks`` submit jobs.
+"""
 
 
 class ConnectedEngines:
@@ -76,15 +74,16 @@ class ConnectedEngines:
             raise EngineFailed(
                 f"There is no connection {engine.name!r} for the engine of a check."
             ) from error
+        hook = connection.get_hook()
+        if not all(callable(getattr(hook, name, None)) for name in ("get_conn", "get_records")):
+            raise EngineFailed(
+                f"The hook of connection {engine.name!r} (type {connection.conn_type}) speaks no SQL; a DbApiHook is "
+                "needed: Spark's is that of its Thrift server, type hiveserver2, or of type jdbc."
+            )
         dialect = engine.dialect or _DIALECTS.get(connection.conn_type)
         if dialect is None:
             raise EngineFailed(
                 f"Connection {engine.name!r} is of type {connection.conn_type}, whose way to name a snapshot is not "
                 f"known: give Engine({engine.name!r}, dialect=...), one of {', '.join(Dialect)}."
-            )
-        hook = connection.get_hook()
-        if not callable(getattr(hook, "get_conn", None)):
-            raise EngineFailed(
-                f"The hook of connection {engine.name!r} speaks no SQL; a DbApiHook is needed."
             )
         return DbApiEngine(hook.get_conn, engine, dialect)

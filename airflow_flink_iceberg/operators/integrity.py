@@ -15,6 +15,7 @@ from airflow_flink_iceberg.model.job import ExternalDeployment
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, require_flag
 from airflow_flink_iceberg.operators.ledger_entry import record_act
+from airflow_flink_iceberg.operators.openlineage import CheckedTable
 from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
 from airflow_flink_iceberg.operators.scriptless import script_if_known
 from airflow_flink_iceberg.operators.start import state_argument, state_value
@@ -111,7 +112,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         self.report_url = report_url
         self.verified_asset = verified_asset
         self.check_results: list[CheckResult] = []
-        self.table_locations: dict[str, str] = {}
+        self.checked_tables: list[CheckedTable] = []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check, report, and fail once."""
@@ -148,7 +149,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         """What OpenLineage's listener asks after a success and after a failure alike."""
         from airflow_flink_iceberg.operators.openlineage import lineage_of
 
-        return lineage_of(self.check_results, self.table_locations)
+        return lineage_of(self.checked_tables)
 
     def _open_tables(self) -> Systems:
         """The cluster and the tables: a check needs no script, and must not fail because there is none here."""
@@ -191,7 +192,6 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         from airflow_flink_iceberg.restart.facts import declared_writers
 
         access = systems.table(sink)
-        self.table_locations[sink.table] = access.metadata().location
         context = open_context(
             access,
             branch=sink.branch,
@@ -213,6 +213,8 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         if keeping:
             report, found = keep_proof(report, checks, context, keeping)
             kept += found
+        location, catalog = access.metadata().location, access.config.properties
+        self.checked_tables.append(CheckedTable(sink.table, location, catalog, report.results))
         return report
 
     def _restart(self) -> Restart | None:

@@ -1,4 +1,4 @@
-"""Any database that speaks Python's DB-API: Trino, Spark, and what else Airflow's ``common.sql`` has a hook for.
+"""Any database that speaks Python's DB-API: Trino, Spark's Thrift server, and what else ``common.sql`` has a hook for.
 
 The connection is handed in as a factory, so nothing here knows Airflow.
 """

@@ -108,7 +108,10 @@ def test_a_connection_with_a_dbapi_hook_is_asked(lake: Lake, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("conn", "says"),
-    [({}, "There is no connection 'lakehouse'"), ({"conn_type": "http"}, "of type http, whose way")],
+    [
+        ({}, "There is no connection 'lakehouse'"),
+        ({"conn_type": "iceberg"}, r"\(type iceberg\) speaks no SQL; a DbApiHook is needed"),
+    ],
 )
 def test_a_connection_that_does_not_fit_is_unknown(
     flink: FakeFlink, lake: Lake, monkeypatch: pytest.MonkeyPatch, conn: dict[str, str], says: str
@@ -118,3 +121,19 @@ def test_a_connection_that_does_not_fit_is_unknown(
         set_connection(monkeypatch, "lakehouse", **conn)
     with pytest.raises(AirflowFailException, match=says):
         check(sql("SELECT 1 = 1", engine="lakehouse")).execute(context())
+
+
+def test_a_database_whose_time_travel_is_not_known_needs_a_dialect(lake: Lake, tmp_path: Path) -> None:
+    lake.commit("A:1")
+    database = ShipmentsConnection(tmp_path / "other.db")
+    database.conn_type = "jdbc"
+    engines = ConnectedEngines(JOB, lookup=lambda _: database)
+    without, given = run_checks(
+        [
+            sql("SELECT 1 = 1", engine="warehouse"),
+            sql("SELECT 1", engine={"kind": "engine", "name": "warehouse", "dialect": "spark"}, expected=1),
+        ],
+        lake.context(engines=engines),
+    ).results
+    assert (without.outcome, given.outcome) == (Outcome.UNKNOWN, Outcome.PASS)
+    assert "of type jdbc, whose way to name a snapshot is not known" in (without.description or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg.model import FlinkJob, TableSink
+from airflow_flink_iceberg.checks import kafka_offsets
+from airflow_flink_iceberg.integrity.suite import run_checks
+from airflow_flink_iceberg.model import FlinkJob, Outcome, TableSink
+from airflow_flink_iceberg.operators.openlineage import CheckedTable, lineage_of
 from tests.integration.fakes.flink import FakeFlink
 from tests.integration.fakes.http import Answer, FakeServer
 from tests.integration.integrity.lake import Lake
@@ -117,3 +121,31 @@ def test_a_failed_task_says_which_assertion_failed(
     assert (twice["success"], twice["severity"]) == (False, "error")
     assert (offsets["success"], offsets["severity"], offsets["params"]["outcome"]) == (False, "warn", "fail")
     assert "too many" in offsets["description"]
+
+
+def test_two_catalogs_with_a_table_of_one_name_are_two_datasets(tmp_path: Path) -> None:
+    """Their results are kept apart, and their aliases, too: a backend takes equal ones for one dataset."""
+    pytest.importorskip("airflow.providers.openlineage")
+    checked = []
+    for name, outcome in (("one", Outcome.PASS), ("two", Outcome.FAIL)):
+        (tmp_path / name).mkdir()
+        lake = Lake(tmp_path / name)
+        lake.commit("A:1", lake.rows(5, 0, 0))
+        if outcome is Outcome.FAIL:
+            lake.commit("A:2", lake.rows(5, 0, 3))
+        report = run_checks([kafka_offsets("kpart", "koff")], lake.context())
+        catalog = {**lake.properties, "uri": f"postgresql://me:hidden@{name}:5432/lake?sslpassword=hidden"}
+        checked.append(CheckedTable("shop.orders", lake.table.location(), catalog, report.results))
+    checked.append(dataclasses.replace(checked[0]))  # another branch of the first table
+    found = lineage_of(checked)
+    assert found is not None
+    facets = [
+        (
+            each.facets["symlinks"].identifiers[0].namespace,
+            [item.success for item in each.inputFacets["dataQualityAssertions"].assertions],
+        )
+        for each in found.inputs
+    ]
+    assert facets == [("postgresql://one:5432/lake", [True, True]), ("postgresql://two:5432/lake", [False])]
+    assert len({(each.namespace, each.name) for each in found.inputs}) == 2
+    assert "hidden" not in str(found)

@@ -26,10 +26,12 @@ class KafkaTable:
 
     :param topics: empty where they are not known: a ``topic-pattern``, or a source that the script does not make.
     :param properties: Kafka's own, without the ``properties.`` that Flink wants; may hold secrets.
+    :param name: its last name; empty where that is not known.
     """
 
     topics: frozenset[str]
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
+    name: str = ""
 
 
 def kafka_tables(statements: Iterable[str], insert: str = "") -> tuple[KafkaTable, ...]:
@@ -41,14 +43,14 @@ def kafka_tables(statements: Iterable[str], insert: str = "") -> tuple[KafkaTabl
     made, queries = _Made(), [insert]
     for statement in statements:
         made.run(statement, queries)
-    all_made = [table for options in made.tables.values() if (table := _table(options))]
+    all_made = [table for name, options in made.tables.items() if (table := _table(name, options))]
     if not insert:
         return tuple(all_made)
     read = [source for query in queries for source in _sources(query)]
-    found = [made.options(name, hints) for name, hints in read if name[-1] not in made.views]
-    if None in found:
+    found = [(name[-1], made.options(name, hints)) for name, hints in read if name[-1] not in made.views]
+    if any(options is None for _, options in found):
         return (*all_made, KafkaTable(frozenset()))
-    return tuple(table for options in found if options and (table := _table(options)))
+    return tuple(table for name, options in found if options and (table := _table(name, options)))
 
 
 class _Made:
@@ -126,14 +128,14 @@ def _sources(query: str) -> Iterator[tuple[tuple[str, ...], Options]]:
             yield name, _pairs(hint) if _HINT.search(hint) else {}
 
 
-def _table(options: Options) -> KafkaTable | None:
+def _table(name: str, options: Options) -> KafkaTable | None:
     if options.get("connector") not in _CONNECTORS:
         return None
     topics = frozenset(name.strip() for name in options.get("topic", "").split(";") if name.strip())
     properties = {
         key.removeprefix(_PROPERTIES): item for key, item in options.items() if key.startswith(_PROPERTIES)
     }
-    return KafkaTable(topics, properties)
+    return KafkaTable(topics, properties, name)
 
 
 def _options_after(statement: list[Word], said: list[str], keyword: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ the graph goes into it. Checked against running jobs of Flink 1.20 and 2.1.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +17,17 @@ import mmh3
 
 from airflow_flink_iceberg.model.errors import FlinkAnswerInvalid
 
+_SCANNED = re.compile(r"TableSourceScan\(table=\[\[[^,\]]+, [^,\]]+, ([^,\]]+)[,\]]")
 _TITLE = "== Physical Execution Plan =="
 CHAINING_KEYS = ("pipeline.operator-chaining.enabled", "pipeline.operator-chaining")
 UID_KEYS = ("table.exec.uid.generation", "table.exec.legacy-transformation-uids")
 """Settings under which a source has a uid, or none."""
 
 
-def sources_of_plan(text: str, properties: Mapping[str, str]) -> frozenset[str] | None:
-    """The ids of the sources of an ``EXPLAIN JSON_EXECUTION_PLAN``; ``None``: its settings give them uids.
+def sources_of_plan(text: str, properties: Mapping[str, str]) -> dict[str, str] | None:
+    """By id, the last name of the table that each source of an ``EXPLAIN JSON_EXECUTION_PLAN`` scans.
+
+    ``None``: its settings give sources uids. The name is empty where the plan does not say it, or under a hint.
 
     :param text: the plan, or Flink's whole answer that ends with it.
     :param properties: of the session that planned it, the gateway's own among them.
@@ -44,7 +48,7 @@ def sources_of_plan(text: str, properties: Mapping[str, str]) -> frozenset[str] 
         raise FlinkAnswerInvalid(
             f"Flink's plan of the script is not of the form that is known: {error!r}."
         ) from error
-    return frozenset(source_id(number, chained[at]) for number, at in enumerate(sources))
+    return {source_id(number, chained[at]): _table(nodes[at]) for number, at in enumerate(sources)}
 
 
 def source_id(number: int, chained: int) -> str:
@@ -55,6 +59,12 @@ def source_id(number: int, chained: int) -> str:
     """
     said: str = mmh3.hash_bytes(struct.pack("<i", number) * (1 + chained)).hex()
     return said
+
+
+def _table(node: Mapping[str, Any]) -> str:
+    said = str(node.get("contents", ""))
+    found = None if "OPTIONS" in said else _SCANNED.search(said)
+    return found[1] if found else ""
 
 
 def _chained(source: int, nodes: Mapping[int, Mapping[str, Any]]) -> int:

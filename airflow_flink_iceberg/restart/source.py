@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.kafka.topics import BOOTSTRAP, read_topics
 from airflow_flink_iceberg.model.decision import Cause, Finding, Verdict
-from airflow_flink_iceberg.model.errors import BrokersUnreachable, SavepointUnreadable
+from airflow_flink_iceberg.model.errors import BrokersUnreachable, FlinkError, SavepointUnreadable
 from airflow_flink_iceberg.model.topics import TopicFacts
 from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems, log
@@ -31,11 +31,13 @@ class SourceFacts:
     :param topics: ``None``: the brokers were not asked, and ``why_not`` says why.
     :param of: run and checkpoint of the state that they were asked for: of a later one they are too old.
     :param declared: the topics that the script names; ``None``: not known (a jar, a pattern).
+    :param by_source: the same by the operator id that its source will have, where several sources are in the state.
     """
 
     topics: TopicFacts | None = None
     why_not: str = "the brokers were not asked"
     declared: frozenset[str] | None = None
+    by_source: Mapping[str, frozenset[str]] = field(default_factory=dict)
     of: tuple[str, int] | None = None
     recorded_ids: Mapping[str, str] = field(default_factory=dict)
 
@@ -52,11 +54,12 @@ def gather_source(
     declared = frozenset(topic for table in tables for topic in table.topics) if is_known else None
     read = topics_of(state)
     if not read:
-        return SourceFacts(None, "no Kafka offsets are known of the state", declared, _identity(state))
+        return SourceFacts(None, "no Kafka offsets are known of the state", declared, of=_identity(state))
     topics, why_not = read_topic_facts(systems, read)
     if topics is None:
         log.warning("source_available: unknown, and no part of the decision: %s", why_not)
-    return SourceFacts(topics, why_not, declared, _identity(state), dict(recorded_ids or {}))
+    by_source = _topics_by_source(systems, state)
+    return SourceFacts(topics, why_not, declared, by_source, _identity(state), dict(recorded_ids or {}))
 
 
 def read_topic_facts(systems: Systems, topics: frozenset[str]) -> tuple[TopicFacts | None, str]:
@@ -121,6 +124,16 @@ def _changed(state: State, source: SourceFacts) -> Iterator[Finding]:
             },
             next_step="Name the topic in the script, or start the new source under a job name and uid of its own.",
         )
+    elif moved := _changed_places(state, source):
+        yield Finding(
+            Verdict.UNKNOWN,
+            Cause.SOURCE_CHANGED,
+            f"The source of the script that reads {', '.join(sorted(source.by_source[moved])[:_LISTED])} would get the "
+            f"offsets of {', '.join(sorted(state.source_topics[moved])[:_LISTED])}: Flink tells the sources of a "
+            "script by their place, and reads on from the one and the other anew.",
+            evidence={"operator_id": moved},
+            next_step="Put the sources into their old order.",
+        )
     elif new := _new_topics(state, source):
         yield Finding(
             Verdict.UNKNOWN,
@@ -144,6 +157,26 @@ def _new_topics(state: State, source: SourceFacts) -> frozenset[str]:
     if source.declared is None or not state.topics:
         return frozenset()
     return source.declared - state.topics
+
+
+def _changed_places(state: State, source: SourceFacts) -> str | None:
+    """A source of the state whose id another topic's source would have."""
+    for each, topics in state.source_topics.items():
+        planned = source.by_source.get(each)
+        if planned and topics and not planned & topics:
+            return each
+    return None
+
+
+def _topics_by_source(systems: Systems, state: State | None) -> Mapping[str, frozenset[str]]:
+    """Only for a state of several sources: one alone cannot change places, and each plan costs a moment."""
+    if state is None or len(state.source_topics) < 2:
+        return {}
+    try:
+        return systems.deployment.planned_topics()
+    except FlinkError as error:
+        log.info("Which source of the script will read which topic is not known: %s", error)
+        return {}
 
 
 def _topic(topic: str, state: State, source: SourceFacts, now: TopicFacts) -> Iterator[Finding]:

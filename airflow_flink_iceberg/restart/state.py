@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata, SinkKind, SnapshotKind, read_metadata
@@ -52,6 +52,7 @@ class State:
     :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
     :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
     :param source_ids: the operator ids of its Kafka sources.
+    :param source_topics: the same by source, by its operator id.
     :param other_ids: those of all else that holds data in it: aggregates, joins, sources of other kinds.
     :param topics: all that they read, also those whose splits they have finished; empty: not known.
     :param offsets: ``None``: not read, or two sources read one partition.
@@ -69,6 +70,7 @@ class State:
     source_ids: frozenset[str] = frozenset()
     other_ids: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
+    source_topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
     offsets: Mapping[str, int] | None = None
     sink_count: int = 0
     v1_operators: frozenset[str] = frozenset()
@@ -165,7 +167,8 @@ def _id_by_rest(systems: Systems, path: str, job_id: str, why_not: str) -> int:
 def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool) -> State:
     committers = metadata.committers()
     entries = _entries_of(committers)
-    source_ids, topics = _sources_of(metadata)
+    sources = _sources_of(metadata)
+    source_ids = frozenset(sources)
     return State(
         savepoint,
         own_stop,
@@ -181,7 +184,8 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
             if operator.holds_data
             and operator.id not in source_ids.union(each.operator_id for each in committers)
         ),
-        topics=topics,
+        topics=frozenset().union(*sources.values()) if all(sources.values()) else frozenset(),
+        source_topics=sources,
         offsets=_offsets_of(metadata),
         sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),
         v1_operators=frozenset(each.operator_id for each in committers if each.sink is SinkKind.V1),
@@ -189,22 +193,19 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
     )
 
 
-def _sources_of(metadata: SavepointMetadata) -> tuple[frozenset[str], frozenset[str]]:
-    """The ids of the Kafka sources and their topics; no topics where one of the sources does not tell its own."""
+def _sources_of(metadata: SavepointMetadata) -> dict[str, frozenset[str]]:
+    """The topics of the Kafka sources by operator id; none where a source does not tell its own."""
     try:
         sources = metadata.kafka_sources()
     except SavepointUnreadable as error:
         log.info("The Kafka sources of checkpoint %s are not known: %s", metadata.checkpoint_id, error)
-        return frozenset(), frozenset()
-    read = [
-        {split.topic for split in source.splits}.union(
+        return {}
+    return {
+        source.operator_id: frozenset(split.topic for split in source.splits).union(
             topic for topic, _ in (source.assigned or frozenset()) | (source.discovered or frozenset())
         )
         for source in sources
-    ]
-    return frozenset(source.operator_id for source in sources), (
-        frozenset().union(*read) if all(read) else frozenset()
-    )
+    }
 
 
 def _offsets_of(metadata: SavepointMetadata) -> dict[str, int] | None:

@@ -171,6 +171,12 @@ class Deployment(Protocol):
         A cluster that can tell runs the program for it once; a repeat costs nothing.
         """
 
+    def planned_topics(self) -> Mapping[str, frozenset[str]]:
+        """The Kafka topics of a source by its operator id, as far as they are known before the launch.
+
+        :raises FlinkError: as :meth:`prepare`, which it needs.
+        """
+
     def prepare(self, *, plan: bool = True) -> None:
         """Do everything that a launch needs and that can be done while the old job runs; repeatable. May run in
         another thread than what is asked of the cluster meanwhile.

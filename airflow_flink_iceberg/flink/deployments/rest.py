@@ -113,6 +113,10 @@ class RestJob:
         """Not known."""
         return None
 
+    def planned_topics(self) -> Mapping[str, frozenset[str]]:
+        """Not known."""
+        return {}
+
     def sink_program(self) -> SinkProgram:
         """Whoever launches the job knows."""
         return SinkProgram.UNKNOWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_flink_iceberg.flink.answers import root_exception
@@ -58,7 +59,7 @@ class SqlJob(RestJob):
         self._gateway: GatewayClient | None = None
         self._session: GatewaySession | None = None
         self._is_planned = False
-        self._sources: frozenset[str] | None = None
+        self._sources: dict[str, str] | None = None
         self._has_sources = False
 
     def prepare(self, *, plan: bool = True) -> None:
@@ -103,6 +104,19 @@ class SqlJob(RestJob):
 
         :raises GatewayFailed: as :meth:`prepare`.
         """
+        planned = self._planned()
+        return None if planned is None else frozenset(planned)
+
+    def planned_topics(self) -> Mapping[str, frozenset[str]]:
+        """By the table that each source of the plan scans, where the script makes it."""
+        by_name: dict[str, set[frozenset[str]]] = {}
+        for table in self.kafka_tables():
+            by_name.setdefault(table.name, set()).add(table.topics)
+        known = {name: next(iter(topics)) for name, topics in by_name.items() if name and len(topics) == 1}
+        planned = self._planned() or {}
+        return {each: known[name] for each, name in planned.items() if known.get(name)}
+
+    def _planned(self) -> dict[str, str] | None:
         if not self._has_sources:
             self.prepare()
             if self._session is None:
@@ -208,7 +222,7 @@ class SqlJob(RestJob):
             return None
 
 
-def _sources_in(session: GatewaySession, insert: str) -> frozenset[str] | None:
+def _sources_in(session: GatewaySession, insert: str) -> dict[str, str] | None:
     settings = {str(row[0]): str(row[1]) for row in session.execute("SET")}
     answer = session.execute(f"EXPLAIN JSON_EXECUTION_PLAN {insert}")
     return sources_of_plan(str(answer[0][0]), settings)

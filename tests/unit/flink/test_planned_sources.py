@@ -20,12 +20,14 @@ def node(number: int, parallelism: int = 1, *inputs: int, ship: str = "FORWARD")
     return found
 
 
-def ids(*nodes: dict[str, Any], **settings: str) -> frozenset[str] | None:
+def plan_of(*nodes: dict[str, Any]) -> str:
+    return f"== Abstract Syntax Tree ==\nx\n\n== Physical Execution Plan ==\n{json.dumps({'nodes': nodes})}"
+
+
+def ids(*nodes: dict[str, Any], **settings: str) -> set[str] | None:
     properties = {key.replace("__", "-").replace("_", "."): item for key, item in settings.items()}
-    return sources_of_plan(
-        f"== Abstract Syntax Tree ==\nx\n\n== Physical Execution Plan ==\n{json.dumps({'nodes': nodes})}",
-        properties,
-    )
+    found = sources_of_plan(plan_of(*nodes), properties)
+    return None if found is None else set(found)
 
 
 def test_a_source_is_named_by_its_number_and_the_edges_that_are_chained() -> None:
@@ -54,3 +56,23 @@ def test_settings_that_give_uids_are_not_known() -> None:
 def test_what_is_no_plan_is_said(text: str) -> None:
     with pytest.raises(FlinkAnswerInvalid, match="not of the form"):
         sources_of_plan(text, {})
+
+
+@pytest.mark.parametrize(
+    ("contents", "name"),
+    [
+        ("[1]:TableSourceScan(table=[[default_catalog, default_database, orders]], fields=[a, b])", "orders"),
+        (
+            "[1]:TableSourceScan(table=[[c, d, orders, project=[a, b], metadata=[partition]]], fields=[a])",
+            "orders",
+        ),
+        # Under a hint it may be another topic than its table's.
+        (
+            "[1]:TableSourceScan(table=[[c, d, orders]], fields=[a], hints=[[[OPTIONS options:{topic=x}]]])",
+            "",
+        ),
+        ("[1]:DataGenerator", ""),
+    ],
+)
+def test_the_table_that_a_source_scans(contents: str, name: str) -> None:
+    assert sources_of_plan(plan_of({**node(1), "contents": contents}), {}) == {ALONE: name}

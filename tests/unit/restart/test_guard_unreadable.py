@@ -14,6 +14,7 @@ from airflow_flink_iceberg.restart.systems import Systems
 from tests.support.guard_worlds import answer, facts, position, run_id, sink_facts, state
 from tests.unit.flink import sink_states as sinks
 from tests.unit.flink.savepoint_writer import metadata as savepoint_bytes
+from tests.unit.flink.savepoint_writer import operator_id
 
 UNREADABLE = "UNKNOWN state_unreadable"
 
@@ -57,7 +58,8 @@ def test_two_sources_on_one_topic_hide_the_offsets_and_nothing_else(tmp_path) ->
     sources = [
         sinks.kafka_source(number, [[sinks.kafka_element("orders", 0, 40 + number)]]) for number in (1, 2)
     ]
-    (tmp_path / "_metadata").write_bytes(savepoint_bytes([*sources, committer], checkpoint_id=4))
+    others = [sinks.holder(8, {"rows": [b"one"]}), sinks.holder(9, {"rows": []})]
+    (tmp_path / "_metadata").write_bytes(savepoint_bytes([*sources, committer, *others], checkpoint_id=4))
     systems = Systems(None, None, None, None, LocalFiles((str(tmp_path),)), (str(tmp_path),))  # type: ignore[arg-type]
     found = read_state(systems, Savepoint(str(tmp_path), 4, run_id("a")))
     assert (found.why_not, found.offsets) == ("", None)
@@ -65,3 +67,6 @@ def test_two_sources_on_one_topic_hide_the_offsets_and_nothing_else(tmp_path) ->
         (20, operator, False)
     ]
     assert (found.v1_operators, found.v2_operators) == (frozenset(), {operator})  # type: ignore[comparison-overlap]
+    # What holds data and is neither: an operator without an element has nothing to lose.
+    assert found.source_ids == frozenset({operator_id(1), operator_id(2)})
+    assert found.other_ids == frozenset({operator_id(8)})

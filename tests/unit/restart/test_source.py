@@ -152,3 +152,23 @@ def test_a_topic_that_the_state_has_not_may_get_the_offsets_of_another(
         of=OF,
     )
     assert says(of, source) == expected
+
+
+@pytest.mark.parametrize(
+    ("by_source", "expected"),
+    [
+        ({"1": {"orders"}, "2": {"refunds"}}, "SAFE"),
+        ({"1": {"refunds"}, "2": {"orders"}}, "UNKNOWN source_changed"),
+        # Of one source it is not known, or it reads more than before.
+        ({"2": {"refunds"}}, "SAFE"),
+        ({"1": {"orders", "more"}, "2": {"refunds"}}, "SAFE"),
+        ({}, "SAFE"),
+    ],
+)
+def test_sources_of_a_script_that_have_changed_places(by_source: dict[str, set[str]], expected: str) -> None:
+    """Flink tells them by their place: each would read on from the other's offsets, and its own topic anew."""
+    read = {"1": frozenset({"orders"}), "2": frozenset({"refunds"})}
+    of = state("a:4", "a:4+10", offsets={"orders/0": 6, "refunds/0": 7}, source_topics=read)
+    planned = {each: frozenset(topics) for each, topics in by_source.items()}
+    declared = frozenset({"orders", "refunds"})
+    assert says(of, SourceFacts(declared=declared, by_source=planned, of=OF)) == expected

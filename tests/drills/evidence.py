@@ -174,20 +174,27 @@ def shapes_page(starts: Sequence[Mapping[str, Any]]) -> str:
 def unclear_page(rows: Iterable[Row], starts: Iterable[Mapping[str, Any]]) -> str:
     """All that was refused though it was harmless, and all UNKNOWN, with the reason."""
     lines = [
-        [row.world, row.sink, f"{row.verdict} `{row.cause}`", _counted(row), row.why]
-        for row in rows
-        if row.judged in _UNCLEAR
-    ]
+        [group[0].world, _joined(row.sink for row in group), f"{group[0].verdict} `{group[0].cause}`",
+         _joined(map(_counted, group)), group[0].why]
+        for group in _grouped(row for row in _in_order(list(rows)) if row.judged in _UNCLEAR)
+    ]  # fmt: skip
+    of_shapes: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for start in starts:
+        if start["kind"] in _UNCLEAR:
+            answer = f"{start['verdict']} `{start['cause']}`"
+            of_shapes[start["shape"], start["start"], answer].append(start)
     lines += [
         [
-            f"job shape {start['shape']}: {start['start']}",
-            start["sink"],
-            f"{start['verdict']} `{start['cause']}`",
-            "never runs" if start["lost"] is None else _damage(start["lost"], start["doubled"]),
-            f"The guard: {start['message']}",
+            f"job shape {shape}: {name}",
+            _joined(start["sink"] for start in group),
+            answer,
+            _joined(
+                "never runs" if start["lost"] is None else _damage(start["lost"], start["doubled"])
+                for start in group
+            ),
+            f"The guard: {group[0]['message']}",
         ]
-        for start in starts
-        if start["kind"] in _UNCLEAR
+        for (shape, name, answer), group in of_shapes.items()
     ]
     return _table(("world or start", "sink", "answer", "rows counted", "why"), lines)
 

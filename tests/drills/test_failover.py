@@ -49,7 +49,7 @@ def test_the_job_that_came_back_doubles_and_is_not_stopped_again(
                     "JobManager killed between commit and FINISHED",
                     sink,
                     "With high availability the stopped job comes back from a checkpoint older than the table.",
-                    answer=("WOULD_DUPLICATE", "doubling_now", committed),
+                    answer=("WOULD_DUPLICATE", "doubling_now", None),
                     damage=(0, committed),
                 )
                 return

@@ -69,9 +69,8 @@ def test_the_number_is_what_its_first_commit_doubles(stack: Stack, rows: list[Ro
     with running_job(stack, sink="v1") as rig:
         by_hand, _, between = _from_older(rig)
         do.wait_checkpoints(rig, by_hand, 1)
-        assert "guard_doubling_soon" in {
-            each.name for each in preflight(rig.systems(), PreflightOptions()).results
-        }
+        found = {each.name: each for each in preflight(rig.systems(), PreflightOptions()).results}
+        assert found["guard_doubling_soon"].actual == f"WOULD_DUPLICATE {between} rows"
         produced = rig.producer.stop()
         wait_until(lambda: rig.row_count() >= produced.total + between, "the first commit", 90)
         assert rig.damage(produced) == (0, between)

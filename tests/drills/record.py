@@ -90,18 +90,20 @@ def seen(
     answer: tuple[str, str | None, int | None],
     damage: tuple[int, int] | After,
     seconds: float = 0.0,
+    why: str = "",
 ) -> None:
     """Add the row of a world that a drill of its own makes: what it has seen, it has asserted, too.
 
     :param answer: verdict, cause and rows that were said.
     :param damage: counted (lost, doubled), or that there is nothing to count.
+    :param why: as in :class:`Row`.
     """
     lost, doubled = (None, None) if isinstance(damage, After) else damage
     became = damage if isinstance(damage, After) else after(damage, answer[2])
     rows.append(
         Row(
             world, sink, stack.versions.flink, *answer, became.value, lost, doubled, True, round(seconds, 1),
-            done=done,
+            done=done, why=why,
         )
     )  # fmt: skip
 

@@ -39,6 +39,9 @@ _SHORTER = (
     "The same, and the new topic ends below the old offsets: Flink reads it from its beginning.",
 )
 _GONE = "While the job is down its topic is deleted."
+_WHY_CHANGED = (
+    "Whether the old topic is meant to be read on beside the new one, as Flink does it, nobody has said."
+)
 _CHANGED = "The script names another topic than the state: both are read, which is hardly what was meant."
 
 
@@ -112,7 +115,7 @@ def test_a_script_that_names_another_topic(stack: Stack, rows: list[Row]) -> Non
         time_to_settle(rig)
         # Nothing is lost or doubled, and it is hardly what was meant: the old topic is read on beside the new one.
         assert rig.row_count() == old + new
-    _seen(rows, stack, "script names another topic", worst, (0, 0), done=_CHANGED)
+    _seen(rows, stack, "script names another topic", worst, (0, 0), done=_CHANGED, why=_WHY_CHANGED)
 
 
 def _seen(
@@ -124,8 +127,9 @@ def _seen(
     *,
     done: str,
     said: int | None = None,
+    why: str = "",
 ) -> None:
-    seen(rows, stack, world, "v2", done, answer=(worst.verdict, worst.cause, said), damage=damage)
+    seen(rows, stack, world, "v2", done, answer=(worst.verdict, worst.cause, said), damage=damage, why=why)
 
 
 def time_to_settle(rig: Rig) -> None:

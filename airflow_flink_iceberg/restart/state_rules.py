@@ -152,7 +152,9 @@ def commits_late(facts: Facts, sink: SinkFacts) -> Iterator[Finding]:
     if state is None or state.own_stop or not sink.metadata.mentions(state.savepoint.job_id):
         return
     number, job = state.savepoint.checkpoint_id, state.savepoint.job_id
-    operators = state.v1_operators & sink.operator_ids or (state.v1_operators if not sink.shared else frozenset())
+    operators = state.v1_operators & sink.operator_ids or (
+        state.v1_operators if not sink.shared else frozenset()
+    )
     newest = max((sink.history.committed(job, each, sink.head_id) for each in operators), default=-1)
     if number < newest < END_OF_INPUT:
         yield Finding(

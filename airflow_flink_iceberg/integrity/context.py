@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.integrity.beginning import Since, find_beginning, position_of
+from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.job import TableSink
@@ -47,6 +48,7 @@ class CheckContext:
     :param fingerprint: of script or jar, and topics, as far as the caller knows it.
     :param topics: ``None`` when no broker was asked.
     :param engines: opens the engine of a check that is pushed down; ``None``: none is to be had.
+    :param reading_mb: what all rows that one check is reading may take together, in megabytes.
     :param found: what checks found that another question needs, too (a baseline, by its check).
     """
 
@@ -70,6 +72,7 @@ class CheckContext:
     fingerprint: str | None = None
     topics: TopicFacts | None = None
     engines: OpenEngine | None = None
+    reading_mb: int = READING_MB
     found: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -16,7 +16,7 @@ EXPECTED = "no offset twice in the most suspicious files"
 
 
 def run_partly(check: KafkaOffsets, context: CheckContext, max_files: int) -> Answer:
-    """Read at most ``max_files`` files; memory is bounded by one file and a description of each."""
+    """Read at most ``max_files`` files; memory is bounded by ``context.reading_mb`` and a description of each file."""
     columns = (check.partition_column, check.offset_column)
     shown = ", ".join(columns)
     try:
@@ -56,4 +56,5 @@ def _read(context: CheckContext, columns: tuple[str, str], max_files: int) -> tu
     table = context.access.load()
     changes = suspects(context.history.walk(context.head_snapshot_id).snapshots)
     files, total = most_suspicious(table, head, columns, changes, max_files)
-    return read_files(table, head, columns, files, OffsetCoverage()), total
+    rows = read_files(table, head, columns, files, OffsetCoverage(), memory_mb=context.reading_mb)
+    return rows, total

@@ -95,7 +95,7 @@ def _settle(
     reading = read_bounds(table, gap.snapshot_id or 0, columns, _WriterOf(gap), added_by=since)
     tier, read = "state", 0
     if reading.open and check.settle is Settle.ROWS and not reading.has_deletes:
-        read = _read_rows(table, reading, columns, gap)
+        read = _read_rows(table, reading, columns, gap, context.reading_mb)
         tier = "rows"
     evidence = _reading_evidence(reading, read)
     if reading.has_deletes:
@@ -164,14 +164,16 @@ class _WriterOf:
         return self._known.get(snapshot_id, self._unknown)
 
 
-def _read_rows(table: Table, reading: BoundsReading, columns: tuple[str, str], gap: HistoryGap) -> int:
+def _read_rows(
+    table: Table, reading: BoundsReading, columns: tuple[str, str], gap: HistoryGap, memory_mb: int
+) -> int:
     """Read the open files' rows into the coverage; those that cannot be read stay open."""
     from airflow_flink_iceberg.integrity.engines.arrow import read_files
     from airflow_flink_iceberg.integrity.engines.bounds import ranked
 
     files = ranked(reading.open, suspects(gap.own))
     told = progress.reading((item.file for item in files), "file", len(files))
-    rows = read_files(table, gap.snapshot_id or 0, columns, told, reading.coverage)
+    rows = read_files(table, gap.snapshot_id or 0, columns, told, reading.coverage, memory_mb=memory_mb)
     unread = {problem.path for problem in rows.problems}
     reading.open = [item for item in files if item.file.file_path in unread]
     if rows.problem_files > len(rows.problems) or rows.invalid or rows.without_offset:

@@ -162,7 +162,9 @@ def _read(context: CheckContext, columns: tuple[str, str], new: _New) -> OffsetR
     if any(manifest.content is ManifestContent.DELETES for manifest in snapshot.manifests(table.io)):
         return None
     files = reading(new.files(table.io, snapshot), "file")
-    return read_files(table, snapshot.snapshot_id, columns, files, OffsetCoverage())
+    return read_files(
+        table, snapshot.snapshot_id, columns, files, OffsetCoverage(), memory_mb=context.reading_mb
+    )
 
 
 def _find(check: KafkaOffsets, baseline: Baseline, rows: OffsetRows) -> _Found:

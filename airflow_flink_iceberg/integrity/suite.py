@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import replace
 
 from airflow_flink_iceberg.checks import CHECK_TYPES, Check
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB
 from airflow_flink_iceberg.integrity.progress import Lines, Progress, listening
 from airflow_flink_iceberg.integrity.results import Answer, clean, first_line, fit
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
@@ -22,7 +24,7 @@ log = logging.getLogger(__name__)
 THREADS = 4
 MEMORY_MB = 512
 ROWS_MB = 320
-"""What a check that reads rows may take beside its imports: one file's two columns, and the ranges found so far."""
+"""What a check that reads rows may take beside its imports: what is being read, and the ranges found so far."""
 METADATA_MB = 48
 """What a check of metadata takes: one manifest at a time, and a number for each file."""
 
@@ -43,10 +45,12 @@ def run_checks(
 
     :param threads: how many checks run at a time; 1 runs them one after the other, in the order given.
     :param memory_mb: what the checks at work may take together, beside the process itself. By default one that reads
-        rows runs at a time; one that needs more than all of it runs alone.
+        rows runs at a time; one that needs more than all of it runs alone. A quarter of it at most,
+        and :data:`READING_MB` at most, is for the files, and parts of files, that a check reads at the same time.
     :param progress: who is told how far they are; by default the log, now and then.
     """
     wanted = list(dict.fromkeys(checks))
+    context = replace(context, reading_mb=min(READING_MB, max(memory_mb // 4, 1)))
     run = _Run(context, Budget(memory_mb), progress or Lines(log.info), len(wanted))
     return CheckReport(
         table=context.table,

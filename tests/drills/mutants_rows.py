@@ -13,6 +13,9 @@ _PLAN = ("tests/unit/integrity/test_plan.py",)
 _DIALECTS = ("tests/unit/integrity/test_dialects.py",)
 _GATEWAY = ("tests/integration/flink/test_query.py",)
 _COVER = ("tests/unit/integrity/test_coverage.py",)
+_KAFKA = ("tests/integration/integrity/test_kafka_offsets.py",)
+_PIECES = ("tests/integration/integrity/test_pieces.py",)
+_PARALLEL = ("tests/unit/integrity/test_in_parallel.py",)
 _CLI = ("tests/integration/cli/test_verify_engine.py",)
 
 ROW_MUTANTS = (
@@ -47,7 +50,21 @@ ROW_MUTANTS = (
     Mutant("flink/script.py", "if writing := sorted(_WRITES.intersection(words)):", "if writing := []:", _SQL),
     Mutant("integrity/engines/segments.py", ">= _OFFSETS - 1 or", ">= _OFFSETS or", _COVER),
     Mutant("integrity/engines/segments.py", "- part >= _PARTITIONS", "- part > _PARTITIONS", _COVER),
-    Mutant("integrity/engines/arrow.py", "if snapshot is None:\n        raise", "if False:\n        raise", _BAD),
+    Mutant("integrity/engines/segments.py", "np.argsort(rows % lag, kind=\"stable\")", "np.arange(len(rows))", _COVER),
+    Mutant("integrity/engines/segments.py", "broken |= partitions[lag:] !=", "partitions[lag:] !=", _COVER),
+    Mutant("integrity/engines/coverage.py", "self._collect(other._merged)", "pass", _PIECES),
+    Mutant("integrity/engines/coverage.py", "        other._compact()\n", "", _PIECES),
+    Mutant("integrity/engines/pieces.py", "// rows == self.number", "// rows == min(self.number, 1)", _PIECES),
+    Mutant("integrity/engines/pieces.py", "row += metadata.row_group(number).num_rows", "row += 1", _PIECES),
+    Mutant("integrity/engines/arrow.py", "if piece.is_last:\n            self", "if True:\n            self", _PIECES),
+    Mutant("integrity/engines/arrow.py", "self._file_problem = 0, None", "_ = 0, None", _PIECES),
+    Mutant("integrity/engines/arrow.py", "self._file_problem or next(", "next(", _PIECES),
+    Mutant("integrity/engines/arrow.py", "self.invalid += found.invalid\n", "pass\n", _KAFKA),
+    Mutant("integrity/suite.py", "max(memory_mb // 4, 1)", "512", _PIECES),
+    Mutant("integrity/engines/in_parallel.py", "taken + price > allowed", "False", _PARALLEL),
+    Mutant("integrity/engines/in_parallel.py", "cancel_futures=True", "cancel_futures=False", _PARALLEL),
+    Mutant("integrity/engines/in_parallel.py", "asked.popleft()", "asked.pop()", _PARALLEL),
+    Mutant("integrity/engines/columns.py", "if snapshot is None:\n        raise", "if False:\n        raise", _BAD),
     Mutant("flink/gateway.py", "not until_end and (job_id is not None", "(job_id is not None", _GATEWAY),
     Mutant("flink/gateway.py", "            self._close_operation(operation)\n", "            pass\n", _GATEWAY),
     Mutant("cli/verify_engine.py", "chosen = tier if tier and", "chosen = own.tier if tier and", _CLI),

@@ -1,13 +1,14 @@
-"""Reads two columns of a table's live rows, file by file, in memory bounded by one file.
+"""Reads two columns of a table's live rows, several files at a time, in bounded memory.
 
-PyIceberg plans, projects (renamed and added columns) and applies position deletes; this module only asks it for one
-file at a time. ``ArrowScan`` is not a documented interface of PyIceberg, so :func:`file_batches` is the one place that
-knows it.
+PyIceberg plans, projects (renamed and added columns) and applies position deletes; plain Parquet files are decoded here
+(see :mod:`pieces`). ``ArrowScan`` is not a documented interface of PyIceberg, so :func:`file_batches` is the one place
+that knows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +19,22 @@ from pyiceberg.exceptions import ResolveError
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask
 
+from airflow_flink_iceberg.integrity.engines.columns import (
+    RowsUnreadable,
+    require_whole_numbers,
+    snapshot_of,
+)
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
-from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
+from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB, in_parallel
+from airflow_flink_iceberg.integrity.engines.pieces import Piece, direct_batches, memory_of, pieces_of
 
 if TYPE_CHECKING:
-    from pyiceberg.schema import Schema
     from pyiceberg.table import DataScan, Table
-    from pyiceberg.table.snapshots import Snapshot
 
+_LEAST_THREADS, _MOST_THREADS = 4, 16
 _LISTED_FILES = 20
 UNREADABLE = (OSError, pa.ArrowException, ValueError, ResolveError)
 """What reading a file can end in; the last two are PyIceberg's, for columns of another type or without field ids."""
-
-
-class RowsUnreadable(FlinkIcebergError):
-    """The rows cannot be read exactly by PyIceberg, so they prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class OffsetRows(Reading):
     coverage: OffsetCoverage = field(default_factory=OffsetCoverage)
     without_offset: int = 0
     invalid: int = 0
+    _file_rows: int = 0
+    _file_problem: FileProblem | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Add a batch whose first column is the partition and whose second is the offset."""
@@ -95,6 +99,27 @@ class OffsetRows(Reading):
             partitions, offsets = partitions.filter(is_known), offsets.filter(is_known)
             self.without_offset += len(batch) - len(offsets)
         self._cover(partitions.to_numpy(zero_copy_only=False), offsets.to_numpy(zero_copy_only=False))
+
+    def take(self, piece: Piece, found: OffsetRows) -> None:
+        """Add what a piece of a file holds; the pieces of a file follow each other."""
+        self.rows += found.rows
+        self.without_offset += found.without_offset
+        self.invalid += found.invalid
+        self.coverage.include(found.coverage)
+        self._file_rows += found.rows
+        self._file_problem = self._file_problem or next(iter(found.problems), None)
+        if piece.is_last:
+            self._end_file(piece.task)
+
+    def _end_file(self, task: FileScanTask) -> None:
+        expected, read, problem = task.file.record_count, self._file_rows, self._file_problem
+        if problem is None and read != expected and not task.delete_files:
+            reason = f"has {read:,} rows where the manifest says {expected:,}"
+            problem = FileProblem(task.file.file_path, reason, is_damage=True)
+        if problem is not None:
+            self.note(problem)
+        self.files += 1
+        self._file_rows, self._file_problem = 0, None
 
     def _cover(self, partitions: Any, offsets: Any) -> None:
         if not len(offsets):
@@ -107,22 +132,24 @@ class OffsetRows(Reading):
         self.coverage.add(partitions, offsets)
 
 
-def read_offsets(table: Table, snapshot_id: int, partition_column: str, offset_column: str) -> OffsetRows:
+def read_offsets(
+    table: Table, snapshot_id: int, partition_column: str, offset_column: str, *, memory_mb: int = READING_MB
+) -> OffsetRows:
     """Read both columns of every live row of a snapshot.
 
     A file that cannot be read is noted and the others go on, so that one broken file does not hide what the rest says.
+    Several files, and parts of large ones, are read at a time; the answer does not depend on which is done first.
 
+    :param memory_mb: what all that is being read may take together, beside the ranges that were found.
     :raises InvalidValue: a column is missing or neither int nor long.
     :raises RowsUnreadable: equality deletes, which PyIceberg cannot apply.
     :raises TooManyRanges: the offsets are too sparse to be held.
     """
-    require_whole_numbers(table, snapshot_id, (partition_column, offset_column))
-    scan = table.scan(snapshot_id=snapshot_id, selected_fields=(partition_column, offset_column))
+    columns = (partition_column, offset_column)
+    require_whole_numbers(table, snapshot_id, columns)
+    scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
     result = OffsetRows()
-    columns = [partition_column, offset_column]
-    for task in plan(table, scan, snapshot_id):
-        result.files += 1
-        _read_file(scan, task, columns, result)
+    _read(scan, plan(table, scan, snapshot_id), columns, result, memory_mb)
     return result
 
 
@@ -132,18 +159,19 @@ def read_files(
     columns: tuple[str, str],
     files: Iterable[DataFile],
     coverage: OffsetCoverage,
+    *,
+    memory_mb: int = READING_MB,
 ) -> OffsetRows:
-    """Read both columns of these files of a snapshot without delete files, in their order, into ``coverage``.
+    """Read both columns of these files of a snapshot without delete files into ``coverage``.
 
+    :param memory_mb: as for :func:`read_offsets`.
     :raises InvalidValue: a column is missing or neither int nor long.
     :raises TooManyRanges: the offsets are too sparse to be held.
     """
     require_whole_numbers(table, snapshot_id, columns)
     scan = table.scan(snapshot_id=snapshot_id, selected_fields=columns)
     result = OffsetRows(coverage=coverage)
-    for file in files:
-        result.files += 1
-        _read_file(scan, FileScanTask(file), list(columns), result)
+    _read(scan, (FileScanTask(file) for file in files), columns, result, memory_mb)
     return result
 
 
@@ -199,18 +227,47 @@ def _batches_by_public_scan(scan: DataScan, task: FileScanTask) -> Iterator[pa.R
     yield from one_file.to_arrow().to_batches()
 
 
-def _read_file(scan: DataScan, task: FileScanTask, columns: list[str], result: OffsetRows) -> None:
-    before = result.rows
+def _read(
+    scan: DataScan,
+    tasks: Iterable[FileScanTask],
+    columns: tuple[str, str],
+    result: OffsetRows,
+    memory_mb: int,
+) -> None:
+    projected = scan.projection()
+    field_ids = tuple(projected.find_field(column).field_id for column in columns)
+    in_parallel(
+        lambda piece: _read_piece(scan, piece, columns, result.coverage.max_ranges),
+        (piece for task in tasks for piece in pieces_of(task)),
+        result.take,
+        threads=_threads(),
+        cost=lambda piece: memory_of(piece, field_ids),
+        allowed=memory_mb << 20,
+    )
+
+
+def _read_piece(scan: DataScan, piece: Piece, columns: tuple[str, str], max_ranges: int | None) -> OffsetRows:
+    found = OffsetRows(coverage=OffsetCoverage(max_ranges))
     try:
-        for batch in file_batches(scan, task):
-            result.add(batch.select(columns))
+        for batch in _batches(scan, piece, columns):
+            found.add(batch)
     except UNREADABLE as error:
-        result.note(file_problem(task.file.file_path, error))
-        return
-    read = result.rows - before
-    if not task.delete_files and read != task.file.record_count:
-        reason = f"has {read:,} rows where the manifest says {task.file.record_count:,}"
-        result.note(FileProblem(task.file.file_path, reason, is_damage=True))
+        found.note(file_problem(piece.task.file.file_path, error))
+    return found
+
+
+def _batches(scan: DataScan, piece: Piece, columns: tuple[str, str]) -> Iterable[pa.RecordBatch]:
+    batches = direct_batches(scan, piece, columns)
+    if batches is not None:
+        return batches
+    # Then one piece stands for the whole file.
+    whole = file_batches(scan, piece.task) if piece.is_last else ()
+    return (batch.select(list(columns)) for batch in whole)
+
+
+def _threads() -> int:
+    """More than one on one core: what is read from afar is mostly waited for."""
+    return min(max(os.cpu_count() or 1, _LEAST_THREADS), _MOST_THREADS)
 
 
 def file_problem(path: str, error: Exception) -> FileProblem:
@@ -220,50 +277,3 @@ def file_problem(path: str, error: Exception) -> FileProblem:
     sentence = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
     is_broken = isinstance(error, pa.ArrowInvalid)
     return FileProblem(path, f"{type(error).__name__}: {sentence}", is_damage=is_broken)
-
-
-def require_whole_numbers(table: Table, snapshot_id: int, columns: Sequence[str]) -> None:
-    """Refuse columns that the snapshot's schema does not have as int or long.
-
-    :raises InvalidValue: that; the message lists what it has.
-    :raises RowsUnreadable: the snapshot has been expired meanwhile.
-    """
-    types = column_types(table, snapshot_id)
-    for column in columns:
-        if column not in types:
-            known = ", ".join(sorted(types)[:20])
-            raise InvalidValue(f"The table has no top-level column {column!r}; it has {known}.")
-        if types[column] not in ("int", "long"):
-            raise InvalidValue(
-                f"Column {column!r} is of type {types[column]}; whole numbers need int or long."
-            )
-
-
-def column_types(table: Table, snapshot_id: int) -> dict[str, str]:
-    """Iceberg's types of the snapshot's top-level columns.
-
-    :raises RowsUnreadable: the snapshot has been expired meanwhile.
-    """
-    return {item.name: str(item.field_type) for item in schema_of(table, snapshot_id).fields}
-
-
-def schema_of(table: Table, snapshot_id: int) -> Schema:
-    """The schema that the snapshot was written with: what its columns are called in every tier.
-
-    :raises RowsUnreadable: the snapshot has been expired meanwhile.
-    """
-    snapshot = snapshot_of(table, snapshot_id)
-    schemas: Mapping[int, Schema] = table.schemas()
-    known = schemas.get(snapshot.schema_id) if snapshot.schema_id is not None else None
-    return known or table.schema()
-
-
-def snapshot_of(table: Table, snapshot_id: int) -> Snapshot:
-    """The snapshot.
-
-    :raises RowsUnreadable: it has been expired meanwhile.
-    """
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise RowsUnreadable(f"Snapshot {snapshot_id} has been expired since the check began; run it again.")
-    return snapshot

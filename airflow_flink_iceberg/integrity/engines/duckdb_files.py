@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pyiceberg.manifest import FileFormat, ManifestContent
 
 from airflow_flink_iceberg.checks.engines import Dialect, Engine
-from airflow_flink_iceberg.integrity.engines.arrow import schema_of, snapshot_of
+from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.integrity.engines.dbapi import DbApiEngine
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Pinned, literal, quoted
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from airflow_flink_iceberg.integrity.engines.arrow import RowsUnreadable
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, SqlEngine, quoted
 
 KEY_TYPES = (

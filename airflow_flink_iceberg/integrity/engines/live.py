@@ -22,13 +22,11 @@ from airflow_flink_iceberg.integrity.engines.arrow import (
     UNREADABLE,
     FileProblem,
     Reading,
-    RowsUnreadable,
     file_batches,
     file_problem,
     plan,
-    schema_of,
-    snapshot_of,
 )
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, schema_of, snapshot_of
 
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table

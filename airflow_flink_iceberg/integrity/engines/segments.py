@@ -1,7 +1,7 @@
 """Ranges of offsets as arrays: found in rows, merged, and looked through for holes; all of it vectorised.
 
-Kafka sources write offsets in order, so nearly every row continues the one before it. Therefore the *breaks* are looked
-for first (one comparison a row), and only they are sorted.
+Kafka sources write offsets in order, so nearly every row continues the one before it, or one some rows before where
+partitions take turns. Therefore the *breaks* are looked for first (one comparison a row), and only they are sorted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 _SHORT_RUN = 4
+_LONGEST_TURN = 1024
 _OFFSET_BITS = 24
 _OFFSETS = 1 << _OFFSET_BITS
 _PARTITIONS = 1 << (32 - _OFFSET_BITS)
@@ -43,19 +44,25 @@ EMPTY = Segments(_NONE, _NONE, _NONE, _NONE)
 
 def runs_of(partitions: NDArray[Any], offsets: Ints) -> Segments:
     """The runs of consecutive offsets in rows: equally long arrays, at least one row."""
-    broken = _broken(partitions, offsets)
-    if np.count_nonzero(broken) * _SHORT_RUN > len(offsets):
-        # Rows of several partitions alternate: bring each partition together first.
-        packed = _packed_runs(partitions, offsets)
-        if packed is not None:
-            return packed
-        # A stable sort keeps their order, and numpy sorts small integers by radix, which costs less than one
-        # comparison sort of the offsets.
-        order = np.argsort(_small(partitions), kind="stable")
-        partitions, offsets = partitions[order], offsets[order]
-        broken = _broken(partitions, offsets)
-    first, last = _ends(broken)
-    return _once(partitions[first].astype(np.int64), offsets[first], offsets[last] + 1)
+    for lag in (1, _turn(partitions)):
+        broken = _broken(partitions, offsets, lag)
+        if np.count_nonzero(broken) * _SHORT_RUN <= len(offsets):
+            return _chains(partitions, offsets, broken, lag)
+    # Rows of several partitions alternate in no order: bring each partition together first.
+    packed = _packed_runs(partitions, offsets)
+    if packed is not None:
+        return packed
+    # A stable sort keeps their order, and numpy sorts small integers by radix, which costs less than one comparison
+    # sort of the offsets.
+    order = np.argsort(_small(partitions), kind="stable")
+    partitions, offsets = partitions[order], offsets[order]
+    return _chains(partitions, offsets, _broken(partitions, offsets, 1), 1)
+
+
+def _turn(partitions: NDArray[Any]) -> int:
+    """After how many rows the first one's partition comes again: the others' too, where they take turns."""
+    again = np.flatnonzero(partitions[1:_LONGEST_TURN] == partitions[0])
+    return int(again[0]) + 1 if len(again) else 1
 
 
 def _packed_runs(partitions: NDArray[Any], offsets: Ints) -> Segments | None:
@@ -70,23 +77,29 @@ def _packed_runs(partitions: NDArray[Any], offsets: Ints) -> Segments | None:
     keys = (offsets - base).astype(np.uint32)
     keys |= (partitions - part).astype(np.uint32) << np.uint32(_OFFSET_BITS)
     keys.sort()
-    first, last = _ends(np.diff(keys) != 1)
-    heads, tails = keys[first].astype(np.int64), keys[last].astype(np.int64)
+    breaks = np.flatnonzero(np.diff(keys) != 1)
+    heads = keys[np.concatenate(([0], breaks + 1))].astype(np.int64)
+    tails = keys[np.append(breaks, len(keys) - 1)].astype(np.int64)
     start, end = heads % _OFFSETS + base, tails % _OFFSETS + base + 1
     return _once(heads // _OFFSETS + part, start, end)
 
 
-def _broken(partitions: NDArray[Any], offsets: Ints) -> NDArray[np.bool_]:
-    """For each row but the first, whether it does not continue the one before it."""
-    broken: NDArray[np.bool_] = np.diff(offsets) != 1
-    broken |= partitions[1:] != partitions[:-1]
+def _broken(partitions: NDArray[Any], offsets: Ints, lag: int) -> NDArray[np.bool_]:
+    """For each row but the first ``lag``, whether it does not continue the one that many rows before it."""
+    broken: NDArray[np.bool_] = offsets[lag:] - offsets[:-lag] != 1
+    broken |= partitions[lag:] != partitions[:-lag]
     return broken
 
 
-def _ends(broken: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Places of the first and of the last row of each run."""
-    breaks = np.flatnonzero(broken) + 1
-    return np.concatenate(([0], breaks)), np.concatenate((breaks, [len(broken) + 1])) - 1
+def _chains(partitions: NDArray[Any], offsets: Ints, broken: NDArray[np.bool_], lag: int) -> Segments:
+    """What is between the breaks. Every row has one row that it can continue, so no row is in two chains."""
+    breaks, edge = np.flatnonzero(broken), np.arange(lag)
+    first = np.concatenate((edge, breaks + lag))
+    last = np.concatenate((breaks, edge + len(broken)))
+    if lag > 1:
+        # A chain keeps to every lag-th row, and among those its end follows its beginning.
+        first, last = (rows[np.argsort(rows % lag, kind="stable")] for rows in (first, last))
+    return _once(partitions[first].astype(np.int64), offsets[first], offsets[last] + 1)
 
 
 def _once(partition: Ints, start: Ints, end: Ints) -> Segments:

@@ -1,8 +1,8 @@
 """Is every Kafka offset in the table exactly once? Answered by the rows themselves, so a loss and a doubling of equal
 size do not cancel, which counts and bounds cannot say.
 
-Tier ``rows``: two columns of every live file are read, one file at a time. Tier ``engine``: one statement over the same
-snapshot, with the same numbers. ``integrity/plan.py`` chooses.
+Tier ``rows``: two columns of every live file are read, several files at a time. Tier ``engine``: one statement over
+the same snapshot, with the same numbers. ``integrity/plan.py`` chooses.
 """
 
 from __future__ import annotations
@@ -13,12 +13,8 @@ from airflow_flink_iceberg.checks import KafkaOffsets
 from airflow_flink_iceberg.checks.engines import Engine, Tier
 from airflow_flink_iceberg.integrity.consumed import recreated_topic
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.engines.arrow import (
-    OffsetRows,
-    RowsUnreadable,
-    read_offsets,
-    require_whole_numbers,
-)
+from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, read_offsets
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, require_whole_numbers
 from airflow_flink_iceberg.integrity.engines.coverage import (
     OffsetRange,
     OffsetSummary,
@@ -46,7 +42,10 @@ from airflow_flink_iceberg.model.result import Outcome
 
 
 def run(check: KafkaOffsets, context: CheckContext) -> Answer:
-    """Read the offsets of all live rows; memory is bounded by one file, a retry reads again."""
+    """Read the offsets of all live rows; a retry reads again.
+
+    Memory is bounded by ``context.reading_mb`` and the ranges found.
+    """
     columns = f"{check.partition_column}, {check.offset_column}"
     expected = "each offset once, " + _expected(check)
     if context.head_snapshot_id is None or recreated_topic(context.baseline, context.topics):
@@ -81,7 +80,8 @@ def _read(check: KafkaOffsets, context: CheckContext, plan: Plan) -> tuple[Plan,
     if plan.engine is not None:
         return plan, *_ask(check, context, plan.size, plan.engine)
     try:
-        rows = read_offsets(context.access.load(), context.head_snapshot_id or 0, *columns)
+        head = context.head_snapshot_id or 0
+        rows = read_offsets(context.access.load(), head, *columns, memory_mb=context.reading_mb)
         summary = rows.coverage.summary(
             first_offset=check.first_offset, end_offsets=check.end_offsets, cap=LISTED
         )

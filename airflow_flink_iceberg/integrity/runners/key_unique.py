@@ -11,7 +11,8 @@ from dataclasses import replace
 from airflow_flink_iceberg.checks import KeyUnique
 from airflow_flink_iceberg.checks.engines import Tier
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.engines.arrow import Reading, RowsUnreadable, column_types
+from airflow_flink_iceberg.integrity.engines.arrow import Reading
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, column_types
 from airflow_flink_iceberg.integrity.engines.keys import (
     KEY_TYPES,
     KeyCounts,

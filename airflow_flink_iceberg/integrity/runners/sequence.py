@@ -11,8 +11,8 @@ from typing import Any
 from airflow_flink_iceberg.checks import Sequence
 from airflow_flink_iceberg.checks.engines import Tier
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.engines.arrow import (
-    Reading,
+from airflow_flink_iceberg.integrity.engines.arrow import Reading
+from airflow_flink_iceberg.integrity.engines.columns import (
     RowsUnreadable,
     column_types,
     require_whole_numbers,

@@ -99,6 +99,25 @@ def test_alternating_rows_are_exact_however_far_apart(width: int, parts: int) ->
     )
 
 
+@pytest.mark.parametrize("partitions", [2, 7, 1023, 1500])
+@pytest.mark.parametrize("seed", range(4))
+def test_partitions_in_turns_are_exact_where_rows_are_lost_or_there_again(partitions: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = [(part, offset) for offset in range(40) for part in range(partitions)]
+    rows = [row for row in rows if random.random() > 0.01]
+    again = [rows[int(place)] for place in random.integers(0, len(rows), 9)]
+    # All but the first batch begin in the middle of a turn.
+    batches = [rows[:5000], rows[5000:10_003], rows[10_003:], again]
+    summary = cover(*(batch for batch in batches if batch)).summary(first_offset=0, cap=10_000)
+    counted = Counter([*rows, *again])
+    tops: dict[int, int] = {}
+    for part, offset in rows:
+        tops[part] = max(tops.get(part, 0), offset)
+    missing = {(part, offset) for part, top in tops.items() for offset in range(top)} - set(counted)
+    assert {(gap.partition, at) for gap in summary.gaps for at in range(gap.first, gap.last + 1)} == missing
+    assert summary.doubled == 9
+
+
 @pytest.mark.parametrize("shape", ["in order", "alternating", "shuffled"])
 @pytest.mark.parametrize("seed", range(8))
 def test_exact_against_brute_force(shape: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:

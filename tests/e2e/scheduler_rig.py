@@ -7,6 +7,7 @@ watcher ends when we close its input or are gone; nothing is ended but by pid.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +257,17 @@ class Run:
         files = sorted(path for path in folder.rglob("*.log*") if path.is_file())
         texts = (path.read_text(errors="replace") for path in files if f"task_id={task_id}" in str(path))
         return "\n".join(texts)
+
+    def moments(self, task_id: str, text: str) -> dict[Path, float]:
+        """When a line with the text was first written, in seconds since the epoch: by log file that has one."""
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        found = {}
+        for path in sorted(folder.rglob(f"task_id={task_id}/**/*.log*")):
+            lines = map(json.loads, filter(None, path.read_text().splitlines()))
+            at = next((line["timestamp"] for line in lines if text in str(line.get("event"))), None)
+            if at:
+                found[path] = datetime.fromisoformat(at).timestamp()
+        return found
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -216,30 +215,18 @@ def a_deferral_that_could_end_at_once_is_held(world: World) -> None:
     """A shorter one may be failed by Airflow: its scheduler sees the trigger's event before the worker's end."""
     with world.job(first_interval="1 h") as rig:
         run = world.run("short", SHORT, rig.job)
-        since: dict[str, float] = {}
-        held: dict[str, float] = {}
-        names = [f"landed[{index}]" for index in range(3)]
-        wait_until(lambda: set(names) <= set(run.tasks()), "the mapped tasks", PATIENCE)
-        ended = False
 
-        def all_over() -> bool:
-            now = time.monotonic()
-            for name in names:
-                state = run.task(name)["state"]
-                if state == "deferred":
-                    since.setdefault(name, now)
-                elif name in since:
-                    held.setdefault(name, now - since[name])
-            nonlocal ended
-            if since and not ended:
-                rig.checkpoint()
-                ended = True
-            return len(held) == len(names)
+        def all_deferred() -> bool:
+            states = [ti["state"] for name, ti in run.tasks().items() if name.startswith("landed[")]
+            return states == ["deferred"] * 3
 
-        wait_until(all_over, "three deferrals to be over", PATIENCE)
+        wait_until(all_deferred, "three deferrals", PATIENCE)
+        rig.checkpoint()
         tasks = run.wait_end()
         assert {ti["try_number"] for ti in tasks.values()} == {1}
-        assert min(held.values()) > MIN_HOLD - 2.0
+        begun, fired = run.moments("landed", " starting"), run.moments("landed", "Trigger fired event")
+        assert len({file.parent for file in fired}) == 3
+        assert min(at - begun[file] for file, at in fired.items()) >= MIN_HOLD
 
 
 @case

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are l
 STOP = """
 FlinkStopWithSavepointOperator(task_id="stop", job=JOBS[0], deferrable=True, retries=2, retry_delay=1)
 """
-_LONGEST = 40.0
-"""Seconds: Flink gives a silent TaskManager up after 50."""
+_LONGEST = 240.0
+"""Seconds: this stack's Flink gives a silent TaskManager up after 300."""
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def sink_findings(
     facts: Facts, sink: SinkFacts, look: LookAtPending | None, gaps: dict[str, int]
 ) -> Iterator[Finding]:
     """All findings about one sink; its restore gap, where there is a number, is put into ``gaps``."""
-    replaced = list(_table_replaced(sink))
+    replaced = [*_table_replaced(sink)] or [*_tip_undone(sink)]
     yield from replaced
     if replaced:
         return
@@ -93,6 +93,24 @@ def _table_replaced(sink: SinkFacts) -> Iterator[Finding]:
             evidence={"recorded_uuid": known, "uuid": sink.table_uuid},
             next_step="Register the old table again, or start anew from the first offset.",
         )
+
+
+def _tip_undone(sink: SinkFacts) -> Iterator[Finding]:
+    """The head of before the stop has gone from the table's history without a trace: its pointer was put back.
+
+    A rollback leaves the snapshot in the metadata, and then there is a number. Expiry keeps what is below a head as far
+    as older metadata files tell it.
+    """
+    tip = sink.head_before
+    if tip is None or sink.metadata.has(tip) or (below := sink.history.is_ancestor(tip, of=sink.head_id)):
+        return
+    yield _unclear(
+        Unclear(
+            "lineage_cut" if below is None else "table_rolled_back",
+            f"{sink.name} does not hold snapshot {tip} any more, which was its head before the stop",
+        ),
+        sink,
+    )
 
 
 def _gap(facts: Facts, sink: SinkFacts, position: Position, gaps: dict[str, int]) -> Iterator[Finding]:

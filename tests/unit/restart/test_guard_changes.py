@@ -134,3 +134,20 @@ def test_a_pointer_that_was_put_back_is_seen_by_the_versions_beside_it(of: State
     assert says(put_back_to("a:4+10", "a:4+10 a:5+30"), of) == expected
     # Somebody else's rows that were undone are none of this state's.
     assert says(put_back_to("a:4+10", "a:4+10 *+30"), of) == "SAFE"
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (metadata(snapshots("a:4+10")), "UNKNOWN table_rolled_back"),
+        (metadata([]), "UNKNOWN table_rolled_back"),
+        # Taken off by a rollback: the snapshot is there, and so is the number.
+        (metadata(snapshots("a:4+10 a:5+20"), head=1), "WOULD_LOSE table_rolled_back 20"),
+        (metadata(snapshots("a:4+10 a:5+20 *+3")), "SAFE"),
+        # Others have compacted and expired it meanwhile, and a snapshot above it still names it.
+        (metadata(snapshots("a:4+10 a:5+20 *replace+30")[2:]), "SAFE"),
+    ],
+)
+def test_a_pointer_that_was_put_back_between_a_stop_and_its_start(table, expected: str) -> None:
+    stopped = state("a:6", "a:6+0", own_stop=True)
+    assert says(sink_facts(table, head_before=2), stopped) == expected

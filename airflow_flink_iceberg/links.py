@@ -6,6 +6,7 @@ begins with empty XComs, so it pushes them again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperatorLink
@@ -82,6 +83,18 @@ def push_job_link(context: Context, ui_url: str, job_id: str) -> None:
     """Make the job's links visible now; another job id, of the job that was started, replaces them."""
     for link, page in _PAGES:
         context["ti"].xcom_push(key=link._key, value=job_url(ui_url, job_id, page))
+
+
+def show_job(context: Context, ui_url: str) -> Callable[[str], None]:
+    """What a use case tells the run that it is about, as often as it likes: a link is pushed when it changes."""
+    shown: list[str] = []
+
+    def show(job_id: str) -> None:
+        if shown[-1:] != [job_id]:
+            push_job_link(context, ui_url, job_id)
+            shown.append(job_id)
+
+    return show
 
 
 def push_report_link(context: Context, url: str) -> None:

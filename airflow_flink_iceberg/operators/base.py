@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_flink_iceberg.links import JOB_LINKS, push_job_link
+from airflow_flink_iceberg.links import JOB_LINKS, push_job_link, show_job
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import FlinkJob
 from airflow_flink_iceberg.model.values import require_text
@@ -58,7 +58,7 @@ class FlinkJobOperator(BaseOperator):
         require_seconds("timeout", self.timeout)
         ui_url = self._ui_url()
         systems = open_systems(*self.job_and_script(context))
-        systems.on_run = lambda job_id: push_job_link(context, ui_url, job_id)
+        systems.on_run = show_job(context, ui_url)
         return systems
 
     def job_and_script(self, context: Context) -> tuple[FlinkJob, str | None]:

@@ -40,7 +40,6 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
     """
 
     template_fields: Sequence[str] = ("job", "savepoint", "runs", "reason", "ledger")
-    operator_extra_links = ()
 
     def __init__(
         self,

@@ -31,7 +31,6 @@ class CreateRestorePointOperator(ScriptlessOperator):
     """
 
     template_fields: Sequence[str] = ("job", "savepoint")
-    operator_extra_links = ()
 
     def __init__(
         self,

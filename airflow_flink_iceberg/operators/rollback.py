@@ -38,7 +38,6 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
     """
 
     template_fields: Sequence[str] = ("job", "restore_point", "reason", "ledger")
-    operator_extra_links = ()
 
     def __init__(
         self,

@@ -81,9 +81,13 @@ def create_restore_point(
     """
     if steps.is_new_request:
         steps.forget()
-    if outcome := steps.outcome(Step.PIN):
-        return RestorePoint.from_dict(outcome)
-    savepoint = find_savepoint(systems, given)
+    outcome = steps.outcome(Step.PIN)
+    made = RestorePoint.from_dict(outcome) if outcome else None
+    savepoint = made.savepoint if made else find_savepoint(systems, given)
+    if before is None:  # Otherwise this is the downtime, and the stop has shown the run.
+        systems.on_run(savepoint.job_id)
+    if made:
+        return made
     facts = _committed_facts(systems, _gather(systems, savepoint, before), options)
     positions = tuple(_position(facts, sink, _rules(systems, facts)) for sink in facts.sinks)
     if not positions:

@@ -63,6 +63,7 @@ def rollback(systems: Systems, steps: Steps, point: RestorePoint, options: Rollb
     :raises Superseded: a newer try owns this task.
     :raises CatalogUnreachable: some branches may have been moved already; the retry completes the rollback.
     """
+    systems.on_run(point.savepoint.job_id)
     if options.dry_run:
         return plan_rollback(systems, point, options.reason).rollback
     if steps.is_new_request:

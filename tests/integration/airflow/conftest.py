@@ -37,6 +37,26 @@ def set_connection(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: Any)
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
 
 
+def links_of(dag_id: str, task_id: str, map_index: int = -1) -> dict[str, str]:
+    """Name and URL of each link, by the code behind ``GET .../taskInstances/{task}/links``."""
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        ti = session.scalars(
+            select(TaskInstance).where(
+                TaskInstance.dag_id == dag_id,
+                TaskInstance.task_id == task_id,
+                TaskInstance.map_index == map_index,
+            )
+        ).one()
+        stored: Any = SerializedDagModel.get(dag_id)
+        task = stored.dag.get_task(task_id)
+        return {name: task.get_extra_links(ti, name) for name in task.extra_links}
+
+
 class Job:
     """A running job whose newest checkpoint is on this disk."""
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_flink_iceberg.links import FlinkJobLink, ReportLink
 from airflow_flink_iceberg.model import FlinkJob, TableSink
 from airflow_flink_iceberg.operators import FlinkStopWithSavepointOperator
-from tests.integration.airflow.conftest import set_connection
+from tests.integration.airflow.conftest import links_of, set_connection
 from tests.integration.fakes.flink import FakeFlink
 from tests.integration.integrity.lake import Lake, job_id
 from tests.support.airflow_side import run_dag
@@ -46,26 +46,6 @@ def run_id(
     }  # fmt: skip
     assert (tmp_path / "reports" / "report.html").exists()
     return dag_id
-
-
-def links_of(dag_id: str, task_id: str, map_index: int = -1) -> dict[str, str]:
-    """Name and URL of each link, by the code behind ``GET .../taskInstances/{task}/links``."""
-    from airflow.models.serialized_dag import SerializedDagModel
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        ti = session.scalars(
-            select(TaskInstance).where(
-                TaskInstance.dag_id == dag_id,
-                TaskInstance.task_id == task_id,
-                TaskInstance.map_index == map_index,
-            )
-        ).one()
-        stored: Any = SerializedDagModel.get(dag_id)
-        task = stored.dag.get_task(task_id)
-        return {name: task.get_extra_links(ti, name) for name in task.extra_links}
 
 
 def test_each_mapped_task_has_the_links_of_its_own_job(run_id: str) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_flink_iceberg.links import JOB_LINKS, REPORT_LINK, push_job_link
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, require_flag
+from airflow_flink_iceberg.operators.failing import fail_once, require_on_unknown
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.openlineage import CheckedTable
 from airflow_flink_iceberg.operators.reporting import check_report_arguments, try_to_publish
@@ -71,8 +71,10 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     :param report_path: Directory or ``.html`` path, any URL that Airflow's ObjectStoragePath knows. A report that
         cannot be written is a warning: what was found counts more.
     :param report_url: Where browsers find what ``report_path`` writes; the task then links to the page.
-    :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart, every check
-        answered, and none of severity error failed; its ``extra`` is that of
+    :param verified_asset: Asset, or its URI, that gets an event when ``since`` is a restart, every check answered,
+        none of severity error failed, and one of them says something about the restart: ``restored_state`` or
+        ``lineage``, or a check of rows or commits (``kafka_offsets``, ``state_matches_table``, ``sequence``,
+        ``key_unique``, ``commit_continuity``) of a table to which the new run has committed. Its ``extra`` is that of
         :func:`~airflow_flink_iceberg.operators.verified.emit_verified`.
 
     Where OpenLineage's provider is installed, its event has the results as the tables' data-quality assertions.
@@ -120,8 +122,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
         with as_task_failure():
             require_rendered(self, self._names_given)
-            if self.on_unknown not in ("fail", "warn"):
-                raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
+            require_on_unknown(self.on_unknown)
             check_report_arguments(self.report_path, self.report_url)
             keeping = self._keeping()
             systems = self._open_tables()
@@ -138,11 +139,9 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         self.check_results = list(report.results)
         self._publish(context, report, given.restart)
         self._record(context, systems, report, given.restart, kept)
-        self._fail_once(context, report)
-        if self.verified_asset is not None and emit_verified(
-            context, self.verified_asset, given.restart, reports
-        ):
-            self.log.info("The restart is verified: an asset event tells of it.")
+        fail_once(context, report, self.on_unknown, of=report.table, what="did not pass")
+        with as_task_failure():
+            self._tell_if_verified(context, systems, given.restart, reports)
         return report.to_dict()
 
     def get_openlineage_facets_on_complete(self, _task_instance: Any) -> OperatorLineage[Any, Any] | None:
@@ -267,19 +266,16 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             where = {"report_path": self.report_path, "report_url": self.report_url, "ui_url": ui_url}
             try_to_publish(context, report, restart, **where)
 
-    def _fail_once(self, context: Context, report: CheckReport) -> None:
-        from airflow_flink_iceberg.model.result import Outcome
-
-        bad = [Outcome.FAIL] if self.on_unknown == "warn" else [Outcome.FAIL, Outcome.UNKNOWN]
-        if report.outcome not in bad:
+    def _tell_if_verified(
+        self, context: Context, systems: Systems, restart: Restart | None, reports: Sequence[CheckReport]
+    ) -> None:
+        if self.verified_asset is None:
             return
-        # A failed task returns nothing, and then the report is wanted most: by a task with trigger rule all_done.
-        context["ti"].xcom_push(key="return_value", value=report.to_dict())
-        failed = [result for result in report.results if result.outcome in bad]
-        lines = "; ".join(f"{result.name} {result.outcome}: {result.description}" for result in failed[:5])
-        raise AirflowFailException(
-            f"{len(failed)} of {len(report.results)} checks of {report.table} did not pass: {lines}"
-        )
+        judged = list(zip(reports, map(systems.table, systems.job.sinks), strict=True))
+        if why_not := emit_verified(context, self.verified_asset, restart, judged):
+            self.log.info("No asset event: %s.", why_not)
+        else:
+            self.log.info("The restart is verified: an asset event tells of it.")
 
 
 def _merged(reports: Sequence[CheckReport]) -> CheckReport:

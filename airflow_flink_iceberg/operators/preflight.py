@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_flink_iceberg.model.decision import Cause
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.operators.base import as_task_failure, require_seconds, verdicts
 from airflow_flink_iceberg.operators.damaged_before import with_damage_before
+from airflow_flink_iceberg.operators.failing import fail_once, require_on_unknown
 from airflow_flink_iceberg.operators.scriptless import ScriptlessOperator, script_if_known
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_flink_iceberg.model.result import CheckReport
     from airflow_flink_iceberg.restart.preflight import PreflightOptions
     from airflow_flink_iceberg.restart.systems import Systems
 
@@ -69,14 +67,14 @@ class FlinkPreflightOperator(ScriptlessOperator):
         from airflow_flink_iceberg.restart.preflight import preflight
 
         with as_task_failure():
-            if self.on_unknown not in ("fail", "warn"):
-                raise InvalidValue(f"on_unknown has to be 'fail' or 'warn', not {self.on_unknown!r}.")
+            require_on_unknown(self.on_unknown)
             options, systems = self._options(), self.open_systems(context)
             report = preflight(systems, options)
             if Cause.DAMAGED_BEFORE not in options.ignored_rules:
                 report = with_damage_before(systems, script_if_known(self, context), report)
         self.log.info("Preflight of job %r\n%s", self.flink_job.name, text_report(report))
-        self._fail_once(context, report)
+        of = f"job {self.flink_job.name!r}"
+        fail_once(context, report, self.on_unknown, of=of, what="speak against a restart")
         return report.to_dict()
 
     def open_systems(self, context: Context) -> Systems:
@@ -100,20 +98,3 @@ class FlinkPreflightOperator(ScriptlessOperator):
         if isinstance(self.ignored_rules, str):
             raise InvalidValue("ignored_rules has to be a list of rule ids.")
         return PreflightOptions(expected, tuple(self.ignored_rules), verdicts(self.accept_verdicts))
-
-    def _fail_once(self, context: Context, report: CheckReport) -> None:
-        from airflow_flink_iceberg.model.result import Outcome, Severity
-
-        bad = [Outcome.FAIL] if self.on_unknown == "warn" else [Outcome.FAIL, Outcome.UNKNOWN]
-        failed = [
-            result for result in report.results if result.outcome in bad and result.severity is Severity.ERROR
-        ]
-        if not failed:
-            return
-        # A failed task returns nothing, and then the report is wanted most.
-        context["ti"].xcom_push(key="return_value", value=report.to_dict())
-        lines = "; ".join(f"{result.name} {result.outcome}: {result.description}" for result in failed[:5])
-        raise AirflowFailException(
-            f"Preflight of job {self.flink_job.name!r}: {len(failed)} of {len(report.results)} results speak against a "
-            f"restart: {lines}"
-        )

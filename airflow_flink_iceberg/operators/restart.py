@@ -75,6 +75,7 @@ class FlinkRestartJobOperator(SavepointArguments, StartArguments):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restart, or go on from where an earlier try was killed."""
+        from airflow_flink_iceberg.integrity.report.content import spoken_seconds
         from airflow_flink_iceberg.restart.ledger_entries import restart_entries
         from airflow_flink_iceberg.restart.restart import restart
         from airflow_flink_iceberg.task_store import open_steps
@@ -87,11 +88,11 @@ class FlinkRestartJobOperator(SavepointArguments, StartArguments):
             done = restart(systems, steps, options)
         self.push_link(context, done.running_job.job_id)
         self.log.info(
-            "Job %s restarted from checkpoint %s as %s, downtime %s s, the guard said %s (by %s)",
+            "Job %s restarted from checkpoint %s as %s, downtime %s, the guard said %s (by %s)",
             done.savepoint.job_id,
             done.savepoint.checkpoint_id,
             done.running_job.job_id,
-            done.downtime_seconds,
+            spoken_seconds(done.downtime_seconds),
             done.decision.verdict,
             done.decision.proven_by,
         )

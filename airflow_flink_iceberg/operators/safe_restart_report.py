@@ -116,12 +116,14 @@ def _summary(
 
 
 def _sentence(summary: Mapping[str, Any]) -> str:
+    from airflow_flink_iceberg.integrity.report.content import spoken_seconds
+
     failed: Sequence[str] = summary["failed_tasks"]
     what = f"Failed: {', '.join(failed[:8])}. " if failed else ""
     if summary["job_id"] is None:
         return f"{what}The job was not started by this group; look at its tasks for what became of the job."
     return (
         f"{what}Job {summary['old_job_id']} was restarted from checkpoint {summary['checkpoint_id']} as "
-        f"{summary['job_id']}, downtime {summary['downtime_seconds']} s; the guard said {summary['guard']}, the checks "
-        f"say {summary['verdict']}."
+        f"{summary['job_id']}, downtime {spoken_seconds(summary['downtime_seconds'])}; the guard said "
+        f"{summary['guard']}, the checks say {summary['verdict']}."
     )

@@ -1,5 +1,9 @@
 """The asset event of a verified restart: emitted for a proof, and for nothing less.
 
+A proof is every answer, and among them one that would have been another if the restart had gone wrong. Rows that were
+there before the restart are whole whatever became of it, so a check of rows or commits counts only where the new run
+has committed; Flink's own record of the restored state counts by itself.
+
 Airflow emits an event for every asset among a task's outlets whenever the task succeeds, and a task may succeed with
 answers missing (``on_unknown="warn"``). So the outlet is an alias, which emits only what is added to it.
 """
@@ -17,9 +21,12 @@ from airflow_flink_iceberg.model.result import CheckReport, Outcome
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_flink_iceberg.iceberg.catalog import TableAccess
     from airflow_flink_iceberg.model.restart import Restart
 
 _ALIAS = "verified restart of "
+_OF_STATE = frozenset({"restored_state", "lineage"})
+_OF_ROWS = frozenset({"commit_continuity", "kafka_offsets", "key_unique", "sequence", "state_matches_table"})
 
 
 def alias_of(asset: Asset | str) -> AssetAlias:
@@ -31,19 +38,41 @@ def alias_of(asset: Asset | str) -> AssetAlias:
 
 
 def emit_verified(
-    context: Context, asset: Asset | str, restart: Restart | None, reports: Sequence[CheckReport]
-) -> bool:
-    """Add the event if this was a restart and every answer is there; false: it was not emitted.
+    context: Context,
+    asset: Asset | str,
+    restart: Restart | None,
+    judged: Sequence[tuple[CheckReport, TableAccess]],
+) -> str:
+    """Add the event if the restart is proven, and return an empty string, else why there is none.
 
     Its ``extra``: ``snapshot_id`` (of the one table; by table in ``tables``), ``savepoint``, ``checkpoint_id``,
     ``old_job_id``, ``job_id``, ``downtime_seconds``, ``outcome`` (``pass`` or ``warn``) and ``checks``, their names. A
     retry emits once, because only the try that succeeds does.
     """
-    if restart is None or not reports or not all(map(_is_answered, reports)):
-        return False
+    reports = [report for report, _ in judged]
+    if restart is None:
+        return "no restart was given as since"
+    if not all(map(_is_answered, reports)):
+        return "not every check was answered"
+    for report, table in judged:
+        if not _speaks_of_restart(report, table, restart.running_job.job_id):
+            return (
+                f"no check of {report.table} says anything about the restart itself; add restored_state(), or check "
+                f"rows or commits once job {restart.running_job.job_id} has committed"
+            )
     alias = alias_of(asset)
     context["outlet_events"][alias].add(_asset(asset), extra=_extra(restart, reports))
-    return True
+    return ""
+
+
+def _speaks_of_restart(report: CheckReport, table: TableAccess, job_id: str) -> bool:
+    """Whether a check that passed would have been another if the restart had gone wrong."""
+    from airflow_flink_iceberg.iceberg.history import History
+
+    passed = {result.name for result in report.results if result.success}
+    if not passed & _OF_ROWS or passed & _OF_STATE:
+        return bool(passed & _OF_STATE)
+    return History(table.metadata()).committed(job_id, None, report.snapshot_id) >= 0
 
 
 def _is_answered(report: CheckReport) -> bool:

@@ -32,6 +32,17 @@ def test_a_whole_table_passes_without_the_script(flink: FakeFlink, lake: Lake) -
     assert json.loads(json.dumps(found)) == found
 
 
+def test_only_what_fails_the_task_is_counted_and_named(flink: FakeFlink, lake: Lake) -> None:
+    lake.commits("A:1 A:2")
+    lake.commit("A:3", lake.rows(3, start=0))
+    warned = kafka_offsets("nowhere", "koff", severity="warn")
+    with pytest.raises(
+        AirflowFailException, match=r"^1 of 2 checks of shop\.orders did not pass: "
+    ) as failed:
+        check(checks=[warned, OFFSETS]).execute(context())
+    assert "nowhere" not in str(failed.value)
+
+
 def test_a_doubled_table_fails_once_and_its_report_stays(flink: FakeFlink, lake: Lake) -> None:
     lake.commits("A:1 A:2")
     lake.commit("A:3", lake.rows(3, start=0))

@@ -119,6 +119,51 @@ IcebergIntegrityCheckOperator.partial(
     assert [event["job_id"] for event in events_of(dag_id)] == [job_id("B")]
 
 
+@pytest.mark.parametrize(
+    ("checks", "count"),
+    [
+        ('[kafka_offsets("kpart", "koff")]', 0),
+        ('[{"kind": "files_exist"}]', 0),
+        ('[kafka_offsets("kpart", "koff"), {"kind": "restored_state"}]', 1),
+    ],
+)
+def test_rows_from_before_the_restart_verify_no_restart(
+    checks: str, count: int, airflow_db: Path, flink: FakeFlink, lake: Lake
+) -> None:
+    """The new run has committed nothing yet: what is in the table is whole, and says nothing about it."""
+    restart: Restart = lake.restart("A:4", "B", snapshot_id=lake.commit("A:4"))
+    new = flink.add_job("orders", job_id=job_id("B"))
+    new.restored = {
+        "id": 4,
+        "external_path": restart.savepoint.path,
+        "is_savepoint": True,
+        "restore_timestamp": 1,
+    }
+    new.restored_count = 1
+    new.add_checkpoint()
+    dag_id = f"verified_{next(_NUMBERS)}"
+    body = f"""
+IcebergIntegrityCheckOperator(
+    task_id="verify", job=JOBS[0], since={json.dumps(restart.to_dict())!r}, verified_asset="iceberg://shop/orders",
+    checks={checks},
+)
+"""
+    task = run_dag(airflow_db / "dags", dag_id, body, JOB)["verify"]
+    assert (task["state"], task["returned"]["outcome"], len(events_of(dag_id))) == ("success", "pass", count)
+
+
+def test_checks_that_could_not_see_a_loss_verify_no_restart(airflow_db: Path, restart: Restart) -> None:
+    dag_id = f"verified_{next(_NUMBERS)}"
+    body = f"""
+IcebergIntegrityCheckOperator(
+    task_id="verify", job=JOBS[0], since={json.dumps(restart.to_dict())!r}, verified_asset="iceberg://shop/orders",
+    checks=[{{"kind": "files_exist"}}, {{"kind": "row_arithmetic"}}],
+)
+"""
+    task = run_dag(airflow_db / "dags", dag_id, body, JOB)["verify"]
+    assert (task["state"], task["returned"]["outcome"], events_of(dag_id)) == ("success", "pass", [])
+
+
 class Listener:
     """What a listener plugin gets to see of a task that ended."""
 
@@ -163,17 +208,27 @@ def test_what_is_no_asset_is_refused_when_the_dag_is_read(asset: Any) -> None:
         IcebergIntegrityCheckOperator(task_id="verify", job=JOB, verified_asset=asset)
 
 
+_WARNED = 'kafka_offsets("{}", "koff", end_offsets={{0: 99}}, offsets="dense", severity="{}")'
+_PROOF = '{"kind": "commit_continuity"}'
+
+
 @pytest.mark.parametrize(
-    ("severity", "column", "count"), [("warn", "nowhere", 0), ("info", "nowhere", 0), ("warn", "kpart", 1)]
+    ("checks", "count"),
+    [
+        (f"{_WARNED.format('nowhere', 'warn')}, {_PROOF}", 0),
+        (f"{_WARNED.format('nowhere', 'info')}, {_PROOF}", 0),
+        (f"{_WARNED.format('kpart', 'warn')}, {_PROOF}", 1),
+        (_WARNED.format("kpart", "warn"), 0),
+    ],
 )
-def test_an_answer_that_is_missing_below_error_leaves_none_and_a_warning_leaves_one(
-    airflow_db: Path, restart: Restart, severity: str, column: str, count: int
+def test_an_answer_that_is_missing_below_error_leaves_none_and_a_warning_beside_a_proof_leaves_one(
+    airflow_db: Path, restart: Restart, checks: str, count: int
 ) -> None:
     dag_id = f"verified_{next(_NUMBERS)}"
     body = f"""
 IcebergIntegrityCheckOperator(
     task_id="verify", job=JOBS[0], since={json.dumps(restart.to_dict())!r}, verified_asset="iceberg://shop/orders",
-    checks=[kafka_offsets("{column}", "koff", end_offsets={{0: 99}}, offsets="dense", severity="{severity}")],
+    checks=[{checks}],
 )
 """
     task = run_dag(airflow_db / "dags", dag_id, body, JOB)["verify"]

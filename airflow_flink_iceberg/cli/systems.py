@@ -78,6 +78,7 @@ def open_job(
             roots,
             kafka={"bootstrap.servers": brokers} if brokers else {},
             other_clusters={
-                other: partial(FlinkClient, FlinkEndpoint(other)) for other in options.other_flink
+                other: partial(FlinkClient, FlinkEndpoint(other))
+                for other in getattr(options, "other_flink", ())
             },
         )

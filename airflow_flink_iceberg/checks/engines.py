@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from airflow_flink_iceberg.checks.base import member, texts
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.result import Severity
 from airflow_flink_iceberg.model.values import Value, require_text
 
 
@@ -73,6 +74,18 @@ def engine_of(check: str, given: Any) -> Engine | None:
     if isinstance(given, Mapping):
         return Engine.from_dict(given)
     return Engine(require_text(f"{check} engine", given))
+
+
+def row_arguments(check: str, engine: Any, tier: Any, severity: Any) -> dict[str, Any]:
+    """What all checks that an engine may answer take alike, as their own types.
+
+    :raises InvalidValue: no engine, no tier, or no severity.
+    """
+    return {
+        "engine": engine_of(check, engine),
+        "tier": member(Tier, f"{check} tier", tier),
+        "severity": member(Severity, "severity", severity),
+    }
 
 
 def require_engine(check: str, tier: Tier, engine: Engine | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, member, texts, whole_number
-from airflow_flink_iceberg.checks.engines import Engine, Tier, engine_of, require_engine
+from airflow_flink_iceberg.checks.engines import Engine, Tier, engine_of, require_engine, row_arguments
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets
 from airflow_flink_iceberg.model.result import Severity
@@ -104,11 +104,9 @@ def key_unique(
     """
     return KeyUnique(
         columns=_columns("key_unique columns", columns),
-        engine=engine_of("key_unique", engine),
-        tier=member(Tier, "key_unique tier", tier),
         memory_mb=memory_mb,
         examples=examples,
-        severity=member(Severity, "severity", severity),
+        **row_arguments("key_unique", engine, tier, severity),
     )
 
 
@@ -135,10 +133,8 @@ def sequence(
         column=column,
         partition_by=_columns("sequence partition_by", partition_by),
         values=member(Offsets, "sequence values", values),
-        engine=engine_of("sequence", engine),
-        tier=member(Tier, "sequence tier", tier),
         memory_mb=memory_mb,
-        severity=member(Severity, "severity", severity),
+        **row_arguments("sequence", engine, tier, severity),
     )
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from airflow_flink_iceberg.checks.base import Check, ends, member, whole_number
-from airflow_flink_iceberg.checks.engines import Engine, Tier, engine_of, require_engine
+from airflow_flink_iceberg.checks.engines import Engine, Tier, engine_of, require_engine, row_arguments
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import Offsets, Rows
 from airflow_flink_iceberg.model.result import Severity
@@ -129,9 +129,7 @@ def kafka_offsets(
         first_offset=first_offset,
         end_offsets=end_offsets,
         max_files=max_files,
-        engine=engine_of("kafka_offsets", engine),
-        tier=member(Tier, "kafka_offsets tier", tier),
-        severity=member(Severity, "severity", severity),
+        **row_arguments("kafka_offsets", engine, tier, severity),
     )
 
 

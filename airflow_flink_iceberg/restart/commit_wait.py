@@ -9,68 +9,36 @@ left, and the table read *again* has no commit. Whatever cannot be looked at is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS, CheckpointStatus
+from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.listing import staged_checkpoints
 from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable, WaitTimeout
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts, gather_sinks
+from airflow_flink_iceberg.restart.landed import (
+    CATCH_INTERVAL,
+    Look,
+    Phase,
+    Target,
+    landed,
+    newest_completed,
+)
 from airflow_flink_iceberg.restart.state import Entry, State, read_state
 from airflow_flink_iceberg.restart.systems import Systems, ticks
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.checkpoints import CheckpointEntry, CheckpointStats
-    from airflow_flink_iceberg.iceberg.snapshots import Snapshot
-    from airflow_flink_iceberg.model.commit import Commit
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointEntry
+
+__all__ = ["STALLED_AFTER", "Look", "Phase", "Target", "choose_target", "look"]
 
 STALLED_AFTER = 3
 """So many later checkpoints may complete while rows of N are still not committed; a healthy sink needs one."""
-_CATCH_INTERVAL = 0.25
-
-
-class Phase(StrEnum):
-    """How far the commit of a checkpoint is; ``landed`` and ``empty`` are its two good ends."""
-
-    LANDED = "landed"
-    EMPTY = "empty"
-    WAITING = "waiting"
-    STALLED = "stalled"
-    UNKNOWN = "unknown"
 
 
 _WORST_FIRST = (Phase.STALLED, Phase.UNKNOWN, Phase.WAITING, Phase.EMPTY, Phase.LANDED)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Which checkpoint of which run is waited for.
-
-    :param started_at: when the run started, in ms by Flink's clock: a commit from before it may belong to an earlier
-        life of the same id (apache/iceberg#18098). A JobManager failover begins it anew, and clocks differ, so the
-        time alone never condemns a run.
-    """
-
-    job_id: str
-    checkpoint_id: int
-    started_at: int = 0
-
-
-@dataclass(frozen=True)
-class Look:
-    """The answer to one look at one sink."""
-
-    phase: Phase
-    why: str
-    snapshot_id: int | None = None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether everything up to the checkpoint is in the table."""
-        return self.phase in (Phase.LANDED, Phase.EMPTY)
 
 
 def choose_target(systems: Systems, job_id: str, checkpoint_id: int | None) -> Target:
@@ -80,23 +48,13 @@ def choose_target(systems: Systems, job_id: str, checkpoint_id: int | None) -> T
     """
     started_at = next((job.started_at for job in systems.client.jobs() if job.job_id == job_id), 0)
     if checkpoint_id is None:
-        newest = _newest(systems.client.checkpoints(job_id))
+        newest = newest_completed(systems.client.checkpoints(job_id))
         if newest is None:
             raise InvalidValue(
                 f"Job {job_id} has completed no checkpoint yet; wait for one, or name checkpoint_id."
             )
         checkpoint_id = newest.id
     return Target(job_id, checkpoint_id, started_at)
-
-
-def _newest(stats: CheckpointStats) -> CheckpointEntry | None:
-    """The newest completed checkpoint, also one whose files are gone by now.
-
-    Flink marks a checkpoint as discarded in the very answer that it keeps cached, while its successor is not in there
-    yet: without the discarded ones a healthy job would seem to have completed none.
-    """
-    completed = (entry for entry in stats.entries() if entry.status is CheckpointStatus.COMPLETED)
-    return next(completed, None)
 
 
 def look(systems: Systems, target: Target) -> Look:
@@ -108,7 +66,7 @@ def look(systems: Systems, target: Target) -> Look:
 
 
 def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
-    if found := _landed(systems, sink, target):
+    if found := landed(systems, sink, target):
         return found
     try:
         stats = systems.client.checkpoints(target.job_id)
@@ -118,7 +76,7 @@ def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
             f"the cluster no longer knows job {target.job_id}, and {sink.name} has no commit of "
             f"checkpoint {target.checkpoint_id} or later",
         )
-    newest = _newest(stats)
+    newest = newest_completed(stats)
     if newest is None or newest.id < target.checkpoint_id:
         return _not_completed(systems, target, newest.id if newest else None)
     state = _read_checkpoint(systems, target, newest)
@@ -128,62 +86,6 @@ def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
     if found.phase is Phase.UNKNOWN and (caught := _catch_next(systems, target, newest)):
         return _by_state(systems, sink, target, caught)
     return found
-
-
-def _landed(systems: Systems, sink: SinkFacts, target: Target) -> Look | None:
-    """A commit of this very run with an id >= N; the end-of-input id counts for the run that wrote it."""
-    for snapshot in sink.history.ancestors(sink.head_id):
-        commit = _commit_of_run(sink, snapshot, target)
-        if commit is None:
-            continue
-        if commit.committed_at < target.started_at and _is_of_an_earlier_life(systems, commit, target):
-            return Look(
-                Phase.UNKNOWN,
-                f"job id {target.job_id} had committed to {sink.name} before this run started, so its "
-                "sink may take "
-                "new checkpoints for old ones; restart it under a fresh id",
-            )
-        if commit.checkpoint_id >= target.checkpoint_id:
-            return Look(
-                Phase.LANDED,
-                f"snapshot {snapshot.snapshot_id} holds checkpoint {commit.checkpoint_id}",
-                snapshot.snapshot_id,
-            )
-        # Ids of one run only grow: below this commit there is none that is newer.
-        return None
-    return None
-
-
-def _is_of_an_earlier_life(systems: Systems, commit: Commit, target: Target) -> bool:
-    """Whether a commit that seems older than the run cannot be the run's own.
-
-    A run that was restored, also by itself after a JobManager failover, goes on with the ids of its state, so only a
-    commit above all of them is not its own. One that began with nothing has none from before.
-    """
-    try:
-        for _ in ticks("Flink's list of checkpoints", _CATCH_INTERVAL, CACHE_SECONDS):
-            stats = systems.client.checkpoints(target.job_id)
-            if stats.restored is None and stats.restored_count == 0:
-                return True
-            if commit.checkpoint_id <= _newest_id(stats):
-                return False
-    except (JobNotFound, WaitTimeout):
-        pass
-    return True
-
-
-def _newest_id(stats: CheckpointStats) -> int:
-    """The newest id that the run is known to have reached; a failover empties Flink's list."""
-    newest = _newest(stats)
-    restored = stats.restored.id if stats.restored else -1
-    return max(restored, newest.id if newest else -1)
-
-
-def _commit_of_run(sink: SinkFacts, snapshot: Snapshot, target: Target) -> Commit | None:
-    origin = sink.origin(snapshot)
-    if origin.job_id != target.job_id or not sink.fits_operator(origin):
-        return None
-    return sink.history.commit(snapshot)
 
 
 def _not_completed(systems: Systems, target: Target, newest: int | None) -> Look:
@@ -218,8 +120,8 @@ def _catch_next(systems: Systems, target: Target, gone: CheckpointEntry) -> Stat
     if systems.state_files is None:
         return None
     try:
-        for _ in ticks("the next checkpoint", _CATCH_INTERVAL, CACHE_SECONDS):
-            newest = _newest(systems.client.checkpoints(target.job_id))
+        for _ in ticks("the next checkpoint", CATCH_INTERVAL, CACHE_SECONDS):
+            newest = newest_completed(systems.client.checkpoints(target.job_id))
             if newest is not None and newest.id > gone.id:
                 state = _read_checkpoint(systems, target, newest)
                 return state if state.readable else None
@@ -244,7 +146,7 @@ def _read_again(systems: Systems, sink: SinkFacts) -> SinkFacts:
 
 def _by_state(systems: Systems, before: SinkFacts, target: Target, state: State) -> Look:
     sink, newest = _read_again(systems, before), state.savepoint.checkpoint_id
-    if found := _landed(systems, sink, target):
+    if found := landed(systems, sink, target):
         return found
     others = _claimed_by_others(systems, sink, target)
     waiting = [
@@ -294,7 +196,7 @@ def _by_files(systems: Systems, sink: SinkFacts, target: Target, newest: int, wh
             "be looked at",
         )
     again = _read_again(systems, sink)
-    if found := _landed(systems, again, target):
+    if found := landed(systems, again, target):
         return found
     left = _up_to(staged, target.checkpoint_id)
     if not left:

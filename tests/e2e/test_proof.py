@@ -11,6 +11,7 @@ from airflow_flink_iceberg.checks import state_matches_table
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata, read_metadata
 from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
 from airflow_flink_iceberg.integrity.context import open_context
+from airflow_flink_iceberg.integrity.fingerprint import fingerprint
 from airflow_flink_iceberg.integrity.kept_baselines import Keeping, keep_proof
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, RunLink, Verdict
@@ -42,6 +43,8 @@ def check(
         state=state,
         state_job_id=job_id,
         lineage=links,
+        fingerprint=fingerprint(rig.job, rig.script, state),
+        job_name=rig.job.name,
     )
     checks = [state_matches_table("kafka_partition", "kafka_offset", **given)]
     report = run_checks(checks, context)

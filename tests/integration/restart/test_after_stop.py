@@ -118,4 +118,6 @@ def test_a_stop_that_the_cache_does_not_show_yet_is_not_missed(
             flink.old.end("FINISHED")
 
     flink.before = goes_down
-    assert find(systems) is not None
+    found = find(systems)
+    assert found is not None
+    assert found.path.endswith(f"/savepoints/orders-{'ab' * 8}/savepoint-a1a1a1-000000000001")

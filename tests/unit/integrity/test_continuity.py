@@ -178,7 +178,12 @@ def test_unreadable_counts_make_the_sum_unknown() -> None:
 
 
 def test_a_cycle_of_links_ends() -> None:
-    assert judge("A:4 B:5", "B<A@4 A<B@1") is not None
+    (mark,) = judge("A:4 B:5", "B<A@4 A<B@1")
+    assert (mark.shape, mark.job_id, mark.other_job_id) == (
+        Shape.ENDED_JOB_RETURNED,
+        job_id("B"),
+        job_id("A"),
+    )
 
 
 def history(seed: int, *, damage: bool) -> tuple[list[Commit], Lineage, bool]:

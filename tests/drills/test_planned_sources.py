@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,10 +13,11 @@ from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.errors import RestartRefused
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
+from playground.orders import OrdersProducer
 from playground.stack import Stack
 from tests.drills import disturbances as do
 from tests.drills.given import OPTIONS
-from tests.e2e.rig import Rig, running_job
+from tests.e2e.rig import RATE, Rig, running_job, wait_until
 
 
 def _second_source(script: str) -> str:
@@ -69,3 +71,55 @@ def test_a_script_that_would_drop_its_offsets_is_refused(stack: Stack) -> None:
         anyway = replace(KEEP, accept=(Verdict.WOULD_DUPLICATE,), reason="the drill counts")
         start_job(other.systems(), other.steps(), savepoint, anyway)
         assert rig.damage(rig.finish()) == (0, held)
+
+
+def test_two_sources_that_change_places_are_not_safe(stack: Stack) -> None:
+    """Flink accepts it: each source has the other's splits, and finds its own topic new."""
+    with running_job(stack) as rig:
+        rig.wait_rows(10)
+        do.cancel(rig, rig.first_job_id)
+        do.recreate(rig)
+        first, swapped = _two_sources(rig)
+        do.start_by_hand(first, first.script or "", None)
+        rig.wait_rows(200)
+        savepoint = stop(first.systems(), first.steps(), StopOptions())
+        held = _orders(rig)
+        assert held
+        assert max(held.values()) == 1
+        with pytest.raises(RestartRefused) as refused:
+            start_job(swapped.systems(), swapped.steps(), savepoint, OPTIONS)
+        worst = refused.value.decision.findings[0]
+        assert (worst.verdict, worst.cause) == (Verdict.UNKNOWN, Cause.SOURCE_CHANGED)
+        anyway = replace(OPTIONS, accept=(Verdict.UNKNOWN,), reason="the drill counts")
+        start_job(swapped.systems(), swapped.steps(), savepoint, anyway)
+        wait_until(lambda: _twice(rig) >= held.keys(), "every order twice", 120)
+        do.cancel(rig, rig.running()[0])
+
+
+def _twice(rig: Rig) -> set[tuple[int, int]]:
+    return {key for key, times in _orders(rig).items() if times == 2}
+
+
+def _orders(rig: Rig) -> Counter[tuple[int, int]]:
+    return Counter({key: times for key, times in rig.counts().items() if key[0] != do.FOREIGN})
+
+
+def _two_sources(rig: Rig) -> tuple[Rig, Rig]:
+    """The orders and the records of another topic, told from them by their partition; in this order and the other."""
+    topic = f"{rig.topic}-more"
+    OrdersProducer(rig.stack.kafka_bootstrap, topic, rate=RATE).stop()
+    head, _, query = (rig.script or "").rpartition("\nSELECT ")
+    head, into, target = head.rpartition("INSERT INTO ")
+    orders = f"SELECT {query.rstrip().rstrip(';')}"
+    more = f"{orders.rpartition(' FROM ')[0]} FROM more".replace(
+        "kafka_partition", f"CAST({do.FOREIGN} AS INT)"
+    )
+    ddl = rig.stack.source(topic).ddl("more", group=rig.job.name)
+    scripts = (
+        f"{head}{ddl};\n{into}{target}\n{one}\nUNION ALL\n{two};\n"
+        for one, two in ((orders, more), (more, orders))
+    )
+    one, two = (
+        replace(rig, job=replace(rig.job, deployment=SqlDeployment(each)), script=each) for each in scripts
+    )
+    return one, two

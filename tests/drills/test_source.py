@@ -118,6 +118,40 @@ def test_a_script_that_names_another_topic(stack: Stack, rows: list[Row]) -> Non
     _seen(rows, stack, "script names another topic", worst, (0, 0), done=_CHANGED, why=_WHY_CHANGED)
 
 
+@pytest.mark.parametrize("how", ["like", "hint", "view"])
+def test_a_script_that_names_its_topic_in_other_words(stack: Stack, how: str) -> None:
+    """Nothing has changed but the wording, so nothing is refused, and no row is lost or doubled."""
+    with running_job(stack) as rig:
+        point, _ = _stopped(rig)
+        script = _reworded(rig, how)
+        changed = replace(rig, job=replace(rig.job, deployment=SqlDeployment(script)), script=script)
+        _, decision = start_job(changed.systems(), changed.steps(), point, StartOptions())
+        assert (decision.verdict, decision.not_checked) == (Verdict.SAFE, ())
+        assert rig.damage(rig.finish()) == (0, 0)
+        # And another topic in the same words is seen.
+        newest = stop(changed.systems(), changed.steps(), StopOptions())
+        other = script.replace(f"'topic'='{rig.topic}'", f"'topic'='{rig.topic}-new'")
+        worst = _refused(
+            replace(rig, job=replace(rig.job, deployment=SqlDeployment(other)), script=other), newest
+        )
+        assert (worst.verdict, worst.cause) == (Verdict.UNKNOWN, Cause.SOURCE_CHANGED)
+
+
+def _reworded(rig: Rig, how: str) -> str:
+    name, topic = f"{rig.table.rpartition('.')[2]}_source", f"'topic'='{rig.topic}'"
+    script = (rig.script or "").replace(topic, "'topic'='elsewhere'")
+    if how == "hint":
+        return script.replace(f"FROM {name}", f"FROM {name} /*+ OPTIONS({topic}) */")
+    if how == "like":
+        more = f"CREATE TEMPORARY TABLE like_source WITH ({topic}) LIKE {name}"
+        renamed = "like_source"
+    else:
+        more = f"CREATE TEMPORARY VIEW view_source AS SELECT * FROM {name} /*+ OPTIONS({topic}) */"
+        renamed = "view_source"
+    before, _, insert = script.rpartition("INSERT INTO")
+    return f"{before}{more};\nINSERT INTO{insert.replace(f'FROM {name}', f'FROM {renamed}')}"
+
+
 def _seen(
     rows: list[Row],
     stack: Stack,

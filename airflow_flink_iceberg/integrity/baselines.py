@@ -48,6 +48,8 @@ def advance_baseline(check: StateMatchesTable, context: CheckContext) -> Baselin
     """
     found = match(check, context)
     gap, settled = found.gap, found.settled
+    if settled.damaged:
+        raise Unproven(f"a data file is missing or broken ({settled.damaged}); no baseline")
     if gap.rows or gap.rival or settled.doubled or settled.missing or settled.contradicts:
         raise Unproven(
             f"the history gap of checkpoint {found.state.checkpoint_id} is {gap.rows:+,}; no baseline",
@@ -81,6 +83,10 @@ def accept_baseline(check: StateMatchesTable, context: CheckContext, acceptance:
             found.gap.rows,
         )
     settled = found.settled
+    if settled.damaged:
+        raise Unproven(
+            f"a data file is missing or broken ({settled.damaged}), which no number of rows accepts"
+        )
     if not acceptance.rows and (settled.doubled or settled.missing or settled.contradicts):
         raise Unproven(
             f"a gap of 0 was accepted, in which a loss and a doubling cancel (checkpoint {found.state.checkpoint_id})",

@@ -21,6 +21,7 @@ from pyiceberg.table import FileScanTask
 
 from airflow_flink_iceberg.checks import EventTime
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.engines.columns import schema_of
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ class _Reader:
         self._context = context
         self._check = check
         self._table = context.access.load()
-        self._field_id, self._unit = _field(self._table, check.column)
         found = self._table.snapshot_by_id(context.head_snapshot_id or 0)
         if found is None:
             raise LookupError(f"Snapshot {context.head_snapshot_id} has been expired since the check began.")
         self._head = found
+        self._field_id, self._unit = _field(self._table, found.snapshot_id, check.column)
         self._spans: dict[int, Span] = {}
         self._unbounded: list[tuple[Span, DataFile]] = []
 
@@ -218,9 +219,9 @@ def _arrow_unit(kind: str) -> float:
     ]
 
 
-def _field(table: Table, column: str) -> tuple[int, float]:
+def _field(table: Table, snapshot_id: int, column: str) -> tuple[int, float]:
     """The column's field id, and how many seconds one unit of its numbers is."""
-    found = next((item for item in table.schema().fields if item.name == column), None)
+    found = next((item for item in schema_of(table, snapshot_id).fields if item.name == column), None)
     if found is None or str(found.field_type) not in _UNITS:
         raise InvalidValue(f"The table has no top-level timestamp or date column {column!r}.")
     return found.field_id, _UNITS[str(found.field_type)]

@@ -42,6 +42,7 @@ class Settlement:
     :param contradicts: the offsets do not fit the state in a way that the sums do not show.
     :param doubled: rows too many; ``missing``: offsets that should be there.
     :param staged: once it is clean, how many of the staged rows each ``topic/partition`` has.
+    :param damaged: a data file that is missing or broken for every reader, and how.
     :param text: for people; why it is open where it is.
     """
 
@@ -49,6 +50,7 @@ class Settlement:
     contradicts: bool = False
     doubled: int = 0
     missing: int = 0
+    damaged: str = ""
     staged: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     tier: str = "state"
@@ -93,9 +95,9 @@ def _settle(
     since = frozenset(s.snapshot_id for s in (*gap.own, *gap.foreign)) if context.baseline else None
     columns = (check.partition_column, check.offset_column)
     reading = read_bounds(table, gap.snapshot_id or 0, columns, _WriterOf(gap), added_by=since)
-    tier, read = "state", 0
+    tier, read, damaged = "state", 0, ""
     if reading.open and check.settle is Settle.ROWS and not reading.has_deletes:
-        read = _read_rows(table, reading, columns, gap, context.reading_mb)
+        read, damaged = _read_rows(context, table, reading, columns, gap)
         tier = "rows"
     evidence = _reading_evidence(reading, read)
     if reading.has_deletes:
@@ -104,7 +106,7 @@ def _settle(
         # What the settled files have twice is doubled whatever the open ones hold.
         summary = reading.coverage.summary(cap=LISTED)
         text = _open_text(reading, summary, tier)
-        return Settlement(doubled=summary.doubled, text=text, tier=tier, evidence=evidence)
+        return Settlement(doubled=summary.doubled, damaged=damaged, text=text, tier=tier, evidence=evidence)
     staged = _staged(table, check, gap) if gap.pending else None
     found, summary = _with_staged(_ends(context, state, gap), reading, read, staged)
     more = {
@@ -165,20 +167,38 @@ class _WriterOf:
 
 
 def _read_rows(
-    table: Table, reading: BoundsReading, columns: tuple[str, str], gap: HistoryGap, memory_mb: int
-) -> int:
-    """Read the open files' rows into the coverage; those that cannot be read stay open."""
+    context: CheckContext, table: Table, reading: BoundsReading, columns: tuple[str, str], gap: HistoryGap
+) -> tuple[int, str]:
+    """Read the open files' rows into the coverage; those that cannot be read stay open.
+
+    :returns: how many were read, and what is missing or broken for every reader.
+    """
     from airflow_flink_iceberg.integrity.engines.arrow import read_files
     from airflow_flink_iceberg.integrity.engines.bounds import ranked
 
     files = ranked(reading.open, suspects(gap.own))
     told = progress.reading((item.file for item in files), "file", len(files))
-    rows = read_files(table, gap.snapshot_id or 0, columns, told, reading.coverage, memory_mb=memory_mb)
-    unread = {problem.path for problem in rows.problems}
-    reading.open = [item for item in files if item.file.file_path in unread]
+    mb = context.reading_mb
+    rows = read_files(table, gap.snapshot_id or 0, columns, told, reading.coverage, memory_mb=mb)
+    unread = {problem.path: f"cannot be read: {problem.reason}" for problem in rows.problems}
+    reading.open = [
+        replace(item, why=unread[path]) for item in files if (path := item.file.file_path) in unread
+    ]
     if rows.problem_files > len(rows.problems) or rows.invalid or rows.without_offset:
-        reading.open = reading.open or files[:1]
-    return len(files) - len(reading.open)
+        odd = replace(
+            files[0], why="or another one has rows without partition or offset, or with impossible ones"
+        )
+        reading.open = reading.open or [odd]
+    broken = next((f"{each.path} {each.reason}" for each in rows.problems if each.is_damage), "")
+    return len(files) - len(reading.open), "" if _is_expired(context, gap) else broken
+
+
+def _is_expired(context: CheckContext, gap: HistoryGap) -> bool:
+    """Files of an expired snapshot may be removed at any time, which is no damage."""
+    try:
+        return not context.access.metadata().has(gap.snapshot_id or 0)
+    except FlinkIcebergError:
+        return True
 
 
 def suspects(newest_first: Sequence[Snapshot]) -> frozenset[int]:

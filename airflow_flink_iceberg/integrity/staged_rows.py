@@ -52,7 +52,7 @@ def staged_offsets(
     :param by_rows: whether data files may be read that bounds do not settle.
     :raises MetadataUnreadable: see :func:`staged_files`.
     """
-    reading = bounds_of_staged(table, columns, staged_files(table, entries))
+    reading = bounds_of_staged(table, snapshot_id, columns, staged_files(table, entries))
     if reading.open and by_rows:
         files = [item.file for item in reading.open]
         rows = read_files(table, snapshot_id, columns, files, reading.coverage)

@@ -21,6 +21,7 @@ _MODEL = ("tests/unit/integrity/test_history_model.py",)
 _STATE = ("tests/integration/integrity/test_state_matches_table.py",)
 _KEPT = ("tests/integration/integrity/test_baselines.py",)
 _SINCE = ("tests/integration/integrity/test_since_rows.py",)
+_TIMES = ("tests/integration/integrity/test_event_time.py",)
 _STAGED = ("tests/integration/integrity/test_staged_rows.py",)
 _SUITE = ("tests/integration/integrity/test_suite.py", "tests/unit/integrity/test_progress.py")
 
@@ -107,6 +108,49 @@ MUTANTS = (
         "integrity/since_rows.py", "return not (is_elsewhere and new.files_of_others)", "return True", _SINCE
     ),
     Mutant("integrity/since_rows.py", "if gap.last >= starts[gap.partition]", "if True", _SINCE),
+    Mutant(
+        "integrity/engines/bounds.py",
+        "in schema_of(table, snapshot_id).fields}",
+        "in table.schema().fields}",
+        _STATE,
+    ),
+    Mutant(
+        "integrity/event_spans.py",
+        "in schema_of(table, snapshot_id).fields",
+        "in table.schema().fields",
+        _TIMES,
+    ),
+    Mutant("integrity/event_spans.py", "reader.look_back(added)", "pass", _TIMES),
+    Mutant("integrity/runners/event_time.py", "{**_added_by(before), **added}", "added", _TIMES),
+    Mutant(
+        "integrity/runners/state_matches_table.py",
+        "judged = _judge_unlike if unlike",
+        "judged = _judge if unlike",
+        _STATE,
+    ),
+    Mutant("integrity/runners/state_matches_table.py", "    if found.damaged:\n", "    if False:\n", _STATE),
+    Mutant(
+        "integrity/settlement.py",
+        'return len(files) - len(reading.open), "" if',
+        'return len(files), "" if',
+        _STATE,
+    ),
+    Mutant("integrity/beginning.py", "record.job_name in (None, job_name)", "True", _KEPT),
+    Mutant(
+        "integrity/kept_baselines.py",
+        "(record.branch, record.job_name) ==",
+        "(record.branch, baseline.job_name) ==",
+        _KEPT,
+    ),
+    Mutant(
+        "integrity/kept_baselines.py",
+        "return (record.branch, record.job_id,",
+        "return (record.job_id,",
+        _KEPT,
+    ),
+    Mutant(
+        "integrity/consumed.py", "not in (None, then)]", "not in (None, then, topics.ids.get(t))]", _SINCE
+    ),
     Mutant("integrity/edges.py", "if self.pending_now and len(now) > 1:", "if False:", _STATE),
     Mutant("integrity/edges.py", "if self.unplaced_before and len(before) > 1:", "if False:", _STATE),
     Mutant("integrity/edges.py", "start - staged.get(key, 0)", "start", _STAGED),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 
+from airflow_flink_iceberg.integrity.engines.columns import schema_of
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
 from airflow_flink_iceberg.model.errors import InvalidValue
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyiceberg.io import FileIO
-    from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
 _INTS = ("int", "long")
@@ -98,7 +98,7 @@ def read_bounds(
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
         raise LookupError(f"snapshot {snapshot_id} has been expired since the check began")
-    reader = _Reader(table.io, _fields(table.schema(), columns), writer_of, added_by)
+    reader = _Reader(table.io, _fields(table, snapshot_id, columns), writer_of, added_by)
     for manifest in snapshot.manifests(table.io):
         if manifest.content is ManifestContent.DELETES:
             reader.reading.has_deletes |= bool(manifest.has_added_files() or manifest.has_existing_files())
@@ -107,18 +107,21 @@ def read_bounds(
     return reader.reading
 
 
-def bounds_of_staged(table: Table, columns: tuple[str, str], files: Iterable[DataFile]) -> BoundsReading:
-    """The same for files that the job has staged and no snapshot has.
+def bounds_of_staged(
+    table: Table, snapshot_id: int, columns: tuple[str, str], files: Iterable[DataFile]
+) -> BoundsReading:
+    """The same for files that the job has staged on top of a snapshot.
 
     :raises InvalidValue: a column is missing or neither int nor long.
     """
-    reader = _Reader(table.io, _fields(table.schema(), columns), lambda _: Writer.OWN, None)
+    reader = _Reader(table.io, _fields(table, snapshot_id, columns), lambda _: Writer.OWN, None)
     reader.take((0, file) for file in files)
     return reader.reading
 
 
-def _fields(schema: Schema, columns: tuple[str, str]) -> _Columns:
-    found = {item.name: item for item in schema.fields}
+def _fields(table: Table, snapshot_id: int, columns: tuple[str, str]) -> _Columns:
+    """The columns' ids by their names in the snapshot's own schema: a name may mean another column by now."""
+    found = {item.name: item for item in schema_of(table, snapshot_id).fields}
     for column in columns:
         if column not in found or str(found[column].field_type) not in _INTS:
             raise InvalidValue(f"The table has no top-level int or long column {column!r}.")
@@ -247,7 +250,7 @@ def most_suspicious(
     snapshot = table.snapshot_by_id(snapshot_id)
     if snapshot is None:
         raise LookupError(f"snapshot {snapshot_id} has been expired since the check began")
-    offset = _fields(table.schema(), columns).offset
+    offset = _fields(table, snapshot_id, columns).offset
     manifests = snapshot.manifests(table.io)
     if any(manifest.content is ManifestContent.DELETES for manifest in manifests):
         raise InvalidValue(

@@ -64,6 +64,8 @@ def _judge(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -> tuple
     if gap.rows > 0 or found.doubled:
         least = max(gap.rows, found.doubled)
         return Outcome.FAIL, "doubled", f"At least {counted(least, 'row')} doubled. {found.text}".strip()
+    if found.damaged:
+        return _damaged(found)
     if gap.rival:
         text = (
             f"Run {gap.rival}, which does not descend from this state, has committed on top of it: check its own "
@@ -81,7 +83,13 @@ def _judge_unlike(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -
         return _judge(gap, found, declared_dense=declared_dense)
     if found.doubled:
         return Outcome.FAIL, "doubled", f"At least {counted(found.doubled, 'row')} doubled. {found.text}"
+    if found.damaged:
+        return _damaged(found)
     return Outcome.UNKNOWN, "unknown", f"The sums prove nothing. {found.text}".strip()
+
+
+def _damaged(found: Settlement) -> tuple[Outcome, str, str]:
+    return Outcome.FAIL, "damaged", f"A data file is missing or broken: {found.damaged}. {found.text}"
 
 
 def _equal(found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
+from pyiceberg.types import TimestampType
 
 from airflow_flink_iceberg import checks
 from airflow_flink_iceberg.model import Outcome
@@ -131,6 +132,21 @@ def rewrite(lake: Lake, rows: pa.Table) -> None:
 def current(lake: Lake) -> Any:
     lake.table.refresh()
     return lake.table.current_snapshot()
+
+
+def test_the_column_is_that_of_the_judged_snapshot_also_after_a_rename(timed: Lake) -> None:
+    with timed.table.update_schema() as update:
+        update.add_column("later", TimestampType())
+    timed.table.refresh()
+    for stamp, when in (("A:1", at(0, 100)), ("B:2", at(1, 101))):
+        timed.commit(
+            stamp, when.append_column(pa.field("later", pa.timestamp("us")), pa.nulls(2, pa.timestamp("us")))
+        )
+    for old, new in (("at", "was_at"), ("later", "at")):
+        with timed.table.update_schema() as update:
+            update.rename_column(old, new)
+        timed.table.refresh()
+    says(checks.event_time("at", tolerance="5m"), timed.context(), Outcome.FAIL, "goes back 1h 39m")
 
 
 @pytest.mark.parametrize("column", ["nowhere", "text"])

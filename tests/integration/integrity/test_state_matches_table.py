@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
-from airflow_flink_iceberg.checks import state_matches_table
+from airflow_flink_iceberg.checks import kafka_offsets, state_matches_table
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata
+from airflow_flink_iceberg.integrity.baselines import advance_baseline
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
@@ -133,12 +135,52 @@ def test_only_the_files_that_bounds_leave_open_are_read(lake: Lake) -> None:
     assert (found.evidence["files_read"], found.evidence["files_settled_by_bounds"]) == (1, 1)
 
 
-def test_an_open_file_that_cannot_be_read_is_not_passed_over(lake: Lake) -> None:
+@pytest.mark.parametrize("ruin", ["gone", "cut", "no parquet"])
+def test_an_open_file_that_is_missing_or_broken_fails_as_when_all_rows_are_read(
+    lake: Lake, ruin: str
+) -> None:
     lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 5)))
-    ruin_data_files(lake)
-    found = check(lake.context(state=state("A:2", [60, 5])), settle="rows")
-    assert (found.outcome, found.evidence["verdict"]) == (Outcome.WARN, "consistent")
+    (path,) = lake.data_files()
+    if ruin == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-300] if ruin == "cut" else b"not to be opened")
+    world = lake.context(state=state("A:2", [60, 5]))
+    found = check(world, settle="rows")
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.FAIL, "damaged")
+    assert path.name in (found.description or "")
     assert found.evidence["files_open"]["count"] == 1
+    everything = run_checks([kafka_offsets("kpart", "koff")], world).results[0]
+    assert everything.outcome is found.outcome
+    with pytest.raises(Unproven, match="missing or broken"):
+        advance_baseline(state_matches_table("kpart", "koff", rows="one_to_one", settle="rows"), world)
+
+
+def test_files_of_a_snapshot_that_expired_while_it_was_read_are_no_damage(lake: Lake) -> None:
+    lake.commit("A:2", lake.offsets((0, 0, 60), (1, 0, 5)))
+    world = lake.context(state=state("A:2", [60, 5]))
+    loaded = lake.access.load()
+    (path,) = lake.data_files()
+    lake.table.delete("koff >= 0")
+    lake.table.refresh()
+    lake.table.maintenance.expire_snapshots().by_id(world.head_snapshot_id or 0).commit()
+    path.unlink()
+    assert loaded.snapshot_by_id(world.head_snapshot_id or 0) is not None
+    found = check(world, settle="rows")
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.WARN, "consistent")
+    assert "has been expired" in (found.description or "")
+
+
+def test_columns_are_those_of_the_judged_snapshot_also_after_a_rename(partitioned: Lake) -> None:
+    """Ten offsets are lost and ten doubled, and the column that has their name by now has no hole."""
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 40), (0, 30, 40)))
+    for old, new in (("koff", "was_koff"), ("order_id", "koff")):
+        with partitioned.table.update_schema() as update:
+            update.rename_column(old, new)
+        partitioned.table.refresh()
+    world = partitioned.context(state=state("A:2", [50]))
+    assert check(world).evidence["verdict"] == "consistent"
+    assert check(world, settle="rows").outcome is Outcome.FAIL
 
 
 def test_staged_rows_are_the_end_that_the_table_lacks(partitioned: Lake) -> None:

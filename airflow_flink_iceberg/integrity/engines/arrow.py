@@ -26,7 +26,14 @@ from airflow_flink_iceberg.integrity.engines.columns import (
 )
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
 from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB, in_parallel
-from airflow_flink_iceberg.integrity.engines.pieces import Piece, direct_batches, memory_of, pieces_of
+from airflow_flink_iceberg.integrity.engines.pieces import (
+    Column,
+    Piece,
+    columns_of,
+    direct_batches,
+    memory_of,
+    pieces_of,
+)
 
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table
@@ -230,39 +237,40 @@ def _batches_by_public_scan(scan: DataScan, task: FileScanTask) -> Iterator[pa.R
 def _read(
     scan: DataScan,
     tasks: Iterable[FileScanTask],
-    columns: tuple[str, str],
+    names: tuple[str, str],
     result: OffsetRows,
     memory_mb: int,
 ) -> None:
-    projected = scan.projection()
-    field_ids = tuple(projected.find_field(column).field_id for column in columns)
+    columns = columns_of(scan, names)
+
+    def work(piece: Piece) -> OffsetRows:
+        found = OffsetRows(coverage=OffsetCoverage(result.coverage.max_ranges))
+        try:
+            for batch in _batches(scan, piece, names, columns):
+                found.add(batch)
+        except UNREADABLE as error:
+            found.note(file_problem(piece.task.file.file_path, error))
+        return found
+
     in_parallel(
-        lambda piece: _read_piece(scan, piece, columns, result.coverage.max_ranges),
+        work,
         (piece for task in tasks for piece in pieces_of(task)),
         result.take,
         threads=_threads(),
-        cost=lambda piece: memory_of(piece, field_ids),
+        cost=lambda piece: memory_of(piece, columns),
         allowed=memory_mb << 20,
     )
 
 
-def _read_piece(scan: DataScan, piece: Piece, columns: tuple[str, str], max_ranges: int | None) -> OffsetRows:
-    found = OffsetRows(coverage=OffsetCoverage(max_ranges))
-    try:
-        for batch in _batches(scan, piece, columns):
-            found.add(batch)
-    except UNREADABLE as error:
-        found.note(file_problem(piece.task.file.file_path, error))
-    return found
-
-
-def _batches(scan: DataScan, piece: Piece, columns: tuple[str, str]) -> Iterable[pa.RecordBatch]:
-    batches = direct_batches(scan, piece, columns)
+def _batches(
+    scan: DataScan, piece: Piece, names: tuple[str, str], columns: tuple[Column, ...]
+) -> Iterable[pa.RecordBatch]:
+    batches = direct_batches(scan.io, piece, columns)
     if batches is not None:
         return batches
     # Then one piece stands for the whole file.
     whole = file_batches(scan, piece.task) if piece.is_last else ()
-    return (batch.select(list(columns)) for batch in whole)
+    return (batch.select(list(names)) for batch in whole)
 
 
 def _threads() -> int:

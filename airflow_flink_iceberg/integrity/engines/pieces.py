@@ -9,7 +9,7 @@ as a whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from pyiceberg.manifest import DataFile, FileFormat
 from pyiceberg.table import FileScanTask
 
 if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
     from pyiceberg.table import DataScan
 
 PIECE_ROWS = 1 << 22
@@ -30,7 +31,35 @@ AT_ONCE = 32 << 20
 """Bytes of a piece that are fetched in one go; a larger one is streamed."""
 _BUFFER = 8 << 20
 _DECODING = 8 << 20
-_WIDENED = {("int", "long"), ("int", "int"), ("long", "long")}
+_FIELD_ID = b"PARQUET:field_id"
+
+
+@dataclass(frozen=True)
+class Column:
+    """An int or long column of the table, as its files know it.
+
+    :param names: what it is called in files without field ids.
+    """
+
+    field_id: int
+    is_long: bool
+    names: tuple[str, ...] = ()
+
+    @property
+    def types(self) -> tuple[pa.DataType, ...]:
+        """What it may be in a file: an int that became a long is still an int in old ones."""
+        return (pa.int32(), pa.int64()) if self.is_long else (pa.int32(),)
+
+
+def columns_of(scan: DataScan, names: Sequence[str]) -> tuple[Column, ...]:
+    """These columns of the scan's schema."""
+    schema, mapping = scan.projection(), scan.table_metadata.name_mapping()
+    called = {item.field_id: tuple(item.names) for item in mapping.root} if mapping else {}
+    fields = (schema.find_field(name) for name in names)
+    return tuple(
+        Column(field.field_id, str(field.field_type) == "long", called.get(field.field_id, ()))
+        for field in fields
+    )
 
 
 @dataclass(frozen=True)
@@ -57,25 +86,22 @@ def pieces_of(task: FileScanTask) -> Iterator[Piece]:
     return (Piece(task, number, of) for number in range(of))
 
 
-def memory_of(piece: Piece, field_ids: tuple[int, ...]) -> int:
-    """Bytes that reading these columns of a piece takes, roughly and rather too many.
-
-    :param field_ids: of numbers of 4 or 8 bytes.
-    """
+def memory_of(piece: Piece, columns: Sequence[Column]) -> int:
+    """Bytes that reading these columns of a piece takes, roughly and rather too many."""
     file = piece.task.file
     if piece.task.delete_files or file.file_format is not FileFormat.PARQUET:
-        return _DECODING + file.record_count * 16 * len(field_ids)
-    return _DECODING + min(_compressed(file, field_ids) // piece.of, AT_ONCE)
+        return _DECODING + file.record_count * 16 * len(columns)
+    return _DECODING + min(_compressed(file, columns) // piece.of, AT_ONCE)
 
 
-def _compressed(file: DataFile, field_ids: tuple[int, ...]) -> int:
+def _compressed(file: DataFile, columns: Sequence[Column]) -> int:
     sizes = file.column_sizes or {}
-    known = [sizes[field_id] for field_id in field_ids if field_id in sizes]
-    return sum(known) if len(known) == len(field_ids) else file.file_size_in_bytes
+    known = [sizes[column.field_id] for column in columns if column.field_id in sizes]
+    return sum(known) if len(known) == len(columns) else file.file_size_in_bytes
 
 
-def direct_batches(scan: DataScan, piece: Piece, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch] | None:
-    """Decode int or long columns of a piece, in the given order, under the file's own names.
+def direct_batches(io: FileIO, piece: Piece, columns: Sequence[Column]) -> Iterator[pa.RecordBatch] | None:
+    """Decode columns of a piece, in the given order, under the file's own names.
 
     :return: ``None``: PyIceberg has to read this file.
     :raises OSError, pa.ArrowException: the file is missing or broken.
@@ -84,9 +110,9 @@ def direct_batches(scan: DataScan, piece: Piece, columns: tuple[str, ...]) -> It
     if file.file_format is not FileFormat.PARQUET or piece.task.delete_files:
         return None
     with ExitStack() as opened:
-        stream = opened.enter_context(scan.io.new_input(file.file_path).open())
+        stream = opened.enter_context(io.new_input(file.file_path).open())
         metadata = pq.read_metadata(stream)
-        names = _names_in_file(scan, metadata.schema.to_arrow_schema(), columns)
+        names = _names_in_file(metadata.schema.to_arrow_schema(), columns)
         if names is None:
             return None
         opened.pop_all()  # what decodes it closes it
@@ -122,26 +148,16 @@ def _bytes_in(metadata: pq.FileMetaData, groups: list[int], names: list[str]) ->
     )
 
 
-def _names_in_file(scan: DataScan, schema: pa.Schema, columns: tuple[str, ...]) -> list[str] | None:
-    """What the file calls the columns, by their ids; ``None``: it does not have them all as what they are."""
-    from pyiceberg.io.pyarrow import pyarrow_to_schema
-
-    metadata = scan.table_metadata
-    try:
-        held = pyarrow_to_schema(schema, metadata.name_mapping(), downcast_ns_timestamp_to_us=True)
-    except (ValueError, TypeError):
-        # Neither ids nor a name mapping, or types that Iceberg has not: PyIceberg's own reader says which.
-        return None
-    by_id = {item.field_id: item for item in held.fields}
+def _names_in_file(schema: pa.Schema, columns: Sequence[Column]) -> list[str] | None:
+    """What the file calls the columns; ``None``: it does not have them all as what they are."""
+    by_id = {int(field.metadata[_FIELD_ID]): field for field in schema if _FIELD_ID in (field.metadata or {})}
     names = []
-    for wanted in (scan.projection().find_field(column) for column in columns):
-        item = by_id.get(wanted.field_id)
-        if item is None or (str(item.field_type), str(wanted.field_type)) not in _WIDENED:
-            return None
-        if schema.field(item.name).type not in (pa.int32(), pa.int64()):
-            return None
+    for column in columns:
+        # A file of another writer has no ids; the table's name mapping tells which names stand for which.
+        called = [schema.field(name) for name in column.names if name in schema.names] if not by_id else []
+        field = by_id.get(column.field_id) or next(iter(called), None)
         # A dot would be read as the path of a nested column.
-        if "." in item.name:
+        if field is None or field.type not in column.types or "." in field.name:
             return None
-        names.append(item.name)
+        names.append(field.name)
     return names

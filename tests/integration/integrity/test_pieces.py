@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.types import LongType
 
 from airflow_flink_iceberg.checks import kafka_offsets
 from airflow_flink_iceberg.integrity.engines import arrow, coverage, pieces
@@ -107,8 +108,8 @@ def test_pieces_of_one_large_file_are_read_at_the_same_time(
     two = threading.Barrier(2, timeout=10)
     begin = pieces.direct_batches
 
-    def both(scan: Any, piece: pieces.Piece, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-        for number, batch in enumerate(begin(scan, piece, columns) or ()):
+    def both(io: Any, piece: pieces.Piece, columns: Any) -> Iterator[pa.RecordBatch]:
+        for number, batch in enumerate(begin(io, piece, columns) or ()):
             if piece.number < 2 and number == 0:
                 two.wait()
             yield batch
@@ -124,9 +125,9 @@ def test_what_is_read_at_a_time_stays_within_the_suites_memory(
     small.commit("A:1", table([(0, offset) for offset in range(400)]))
     begin, under_way, at_a_time = pieces.direct_batches, set[int](), list[int]()
 
-    def counting(scan: Any, piece: pieces.Piece, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    def counting(io: Any, piece: pieces.Piece, columns: Any) -> Iterator[pa.RecordBatch]:
         under_way.add(piece.number)
-        yield from begin(scan, piece, columns) or ()
+        yield from begin(io, piece, columns) or ()
         at_a_time.append(len(under_way))
         under_way.remove(piece.number)
 
@@ -195,6 +196,26 @@ def test_files_without_ids_are_read_by_the_name_mapping(small: Lake, tmp_path: P
     pq.write_table(table(rows), path, row_group_size=GROUP)
     small.table.add_files([f"file://{path}"])
     assert found(read(small)) == truth(rows)
+    with small.table.update_schema() as update:
+        update.rename_column("koff", "position")
+    small.table.refresh()
+    small.commit("A:2", table([(0, 200)]).rename_columns(["order_id", "kpart", "position"]))
+    renamed = read_offsets(small.access.load(), small.head(), "kpart", "position")
+    assert found(renamed) == truth([*rows, (0, 200)])
+
+
+def test_an_int_that_became_a_long_is_read_in_old_and_new_files(tmp_path: Path) -> None:
+    narrow = pa.schema([pa.field("kpart", pa.int32()), pa.field("koff", pa.int32())])
+    lake = Lake(tmp_path, narrow)
+    lake.commit("A:1", pa.table({"kpart": [0, 0], "koff": [0, 1]}, schema=narrow))
+    with lake.table.update_schema() as update:
+        update.update_column("koff", LongType())
+    lake.table.refresh()
+    wide = pa.schema([pa.field("kpart", pa.int32()), pa.field("koff", pa.int64())])
+    lake.commit("A:2", pa.table({"kpart": [0, 0], "koff": [3, 2**40]}, schema=wide))
+    rows = read(lake)
+    assert (rows.rows, rows.problem_files) == (4, 0)
+    assert [(gap.first, gap.last) for gap in rows.coverage.summary().gaps] == [(2, 2), (4, 2**40 - 1)]
 
 
 def test_deleted_rows_of_a_file_with_many_row_groups_do_not_count(small: Lake) -> None:

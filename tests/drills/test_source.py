@@ -36,7 +36,7 @@ _LONGER = (
 )
 _SHORTER = (
     "topic created again, shorter than the state's offsets",
-    "The same, and the new topic ends below the old offsets: Flink reads it from its beginning.",
+    "A topic created again ends below the old offsets: Flink reads it from its beginning.",
 )
 _GONE = "While the job is down its topic is deleted."
 _WHY_CHANGED = (

@@ -59,7 +59,7 @@ def test_it_is_said_while_there_is_time_and_nothing_is_doubled(stack: Stack, row
             stack,
             "v1 job from an older savepoint of its run, cancelled in time",
             "v1",
-            "The same, cancelled as the refusal says; then a start from the newest savepoint.",
+            "Such a job is cancelled before its first commit, as the refusal says; the newest savepoint is started.",
             answer=("SAFE", None, 0),
             damage=(0, 0),
         )

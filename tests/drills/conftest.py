@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,30 @@ import pytest
 
 from playground.stack import Stack
 from playground.versions import select
-from tests.drills import record
+from tests.drills import record, runs
+
+_played: dict[str, list[pytest.TestReport]] = defaultdict(list)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what each file's tests have come to."""
+    file = Path(report.nodeid.partition("::")[0])
+    if file.parent.name == "drills":
+        _played[file.stem.removeprefix("test_")].append(report)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave one line for each drill; one that was skipped as a whole has not run."""
+    runs.write(
+        runs.new_run(
+            drill,
+            passed=sum(each.when == "call" and each.passed for each in reports),
+            failed=len({each.nodeid for each in reports if each.failed}),
+            seconds=sum(each.duration for each in reports),
+        )
+        for drill, reports in _played.items()
+        if any(each.when == "call" or each.failed for each in reports)
+    )
 
 
 @pytest.fixture(scope="session")

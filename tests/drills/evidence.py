@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_flink_iceberg.model.decision import Cause
 from playground.versions import KAFKA
-from tests.drills import model_rates, record, shapes, worlds
+from tests.drills import model_rates, record, runs, shapes, worlds
 from tests.drills.record import After, Row
 from tests.support.judged import Judged
 
@@ -40,6 +40,7 @@ def main() -> int:
         "causes": causes_page(rows, played["starts"]),
         "shapes": shapes_page(played["starts"]),
         "unclear": unclear_page(rows, played["starts"]),
+        "runs": runs_page(runs.read(runs.RESULTS)),
     }
     DOCS.mkdir(exist_ok=True)
     for name, text in pages.items():
@@ -197,6 +198,16 @@ def unclear_page(rows: Iterable[Row], starts: Iterable[Mapping[str, Any]]) -> st
         for (shape, name, answer), group in of_shapes.items()
     ]
     return _table(("world or start", "sink", "answer", "rows counted", "why"), lines)
+
+
+def runs_page(played: Iterable[runs.Run]) -> str:
+    """Each drill's newest run."""
+    head = ("drill (`tests/drills/test_*.py`)", "passed", "failed", "seconds", "commit", "day")
+    lines = [
+        [run.drill, f"{run.passed:,}", f"{run.failed:,}", f"{run.seconds:,.0f}", run.commit, run.on]
+        for run in sorted(played, key=lambda run: run.drill)
+    ]
+    return _table(head, lines)
 
 
 def _in_order(rows: Sequence[Row]) -> list[Row]:

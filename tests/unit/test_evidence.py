@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_flink_iceberg.model.decision import Cause
-from tests.drills import evidence, model_rates, record, shapes, worlds
+from tests.drills import evidence, model_rates, record, runs, shapes, worlds
 from tests.drills.record import After, Row
 from tests.support.judged import Judged
 
@@ -34,7 +34,7 @@ START = {
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a run reads and writes, with a good run in it."""
-    for module, name in ((record, "RESULTS"), (shapes, "RESULT"), (model_rates, "RESULT")):
+    for module, name in ((record, "RESULTS"), (shapes, "RESULT"), (model_rates, "RESULT"), (runs, "RESULTS")):
         monkeypatch.setattr(module, name, tmp_path / f"{module.__name__}.json")
     monkeypatch.setattr(evidence, "DOCS", tmp_path / "docs")
     leave(tmp_path, [EXACT, DOUBLED, replace(DOUBLED, sink="v1", said=5, doubled=5), UNKNOWN])
@@ -92,6 +92,16 @@ def test_what_is_unclear_says_why_and_a_cause_names_its_world(written: Path) -> 
     causes = written / "docs" / "causes.md"
     assert cells(causes, "`older_state`")[-1] == DOUBLED.world
     assert all(cells(causes, f"`{cause}`") for cause in Cause)
+
+
+def test_each_drill_shows_its_newest_run(written: Path) -> None:
+    first = runs.Run("wide", 1, 1, 60.4, "abc1234", "2026-01-01")
+    runs.write([first, runs.Run("fuzz", 1, 0, 9.6, "abc1234", "2026-01-01")], runs.RESULTS)
+    runs.write([runs.Run("wide", 2, 0, 1234.5, "def5678", "2026-01-02")], runs.RESULTS)
+    assert evidence.main() == 0
+    page = written / "docs" / "runs.md"
+    assert cells(page, "wide") == ["wide", "2", "0", "1,234", "def5678", "2026-01-02"]
+    assert cells(page, "fuzz") == ["fuzz", "1", "0", "10", "abc1234", "2026-01-01"]
 
 
 @pytest.mark.parametrize(

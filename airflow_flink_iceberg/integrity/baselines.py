@@ -49,7 +49,7 @@ def advance_baseline(check: StateMatchesTable, context: CheckContext) -> Baselin
     found = match(check, context)
     gap, settled = found.gap, found.settled
     if settled.damaged:
-        raise Unproven(f"a data file is missing or broken ({settled.damaged}); no baseline")
+        raise Unproven(f"the table is damaged ({settled.damaged}); no baseline")
     if gap.rows or gap.rival or settled.doubled or settled.missing or settled.contradicts:
         raise Unproven(
             f"the history gap of checkpoint {found.state.checkpoint_id} is {gap.rows:+,}; no baseline",

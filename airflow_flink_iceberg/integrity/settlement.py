@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BROKEN = "A data file is missing or broken"
 _UNREADABLE = (FlinkIcebergError, OSError, LookupError, ValueError, EOFError, ArithmeticError, SystemError)
 """What a manifest that is no Avro may end in, SystemError in PyIceberg's compiled decoder; the sums stand without."""
 
@@ -42,7 +43,7 @@ class Settlement:
     :param contradicts: the offsets do not fit the state in a way that the sums do not show.
     :param doubled: rows too many; ``missing``: offsets that should be there.
     :param staged: once it is clean, how many of the staged rows each ``topic/partition`` has.
-    :param damaged: a data file that is missing or broken for every reader, and how.
+    :param damaged: a file that is missing or broken for every reader, or rows that cannot be right, and how.
     :param text: for people; why it is open where it is.
     """
 
@@ -64,6 +65,9 @@ def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, g
         return Settlement(text=why)
     try:
         return _settle(check, context, state, gap)
+    except FileNotFoundError as error:
+        text = f"A file of snapshot {gap.snapshot_id} is not there: {first_line(error)}"
+        return Settlement(text=text) if _is_expired(context, gap) else Settlement(damaged=text, text="")
     except _UNREADABLE as error:
         return Settlement(text=f"Bounds could not be read: {first_line(error)}.")
 
@@ -189,8 +193,12 @@ def _read_rows(
             files[0], why="or another one has rows without partition or offset, or with impossible ones"
         )
         reading.open = reading.open or [odd]
-    broken = next((f"{each.path} {each.reason}" for each in rows.problems if each.is_damage), "")
-    return len(files) - len(reading.open), "" if _is_expired(context, gap) else broken
+    broken = next((f"{_BROKEN}: {each.path} {each.reason}" for each in rows.problems if each.is_damage), "")
+    if broken and _is_expired(context, gap):
+        broken = ""
+    if rows.invalid:
+        broken = broken or f"{counted(rows.invalid, 'row')} with a negative or impossible partition or offset"
+    return len(files) - len(reading.open), broken
 
 
 def _is_expired(context: CheckContext, gap: HistoryGap) -> bool:

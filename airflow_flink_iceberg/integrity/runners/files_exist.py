@@ -60,7 +60,11 @@ def run(check: FilesExist, context: CheckContext) -> Answer:
             return _expired(expired)
         raise
     total = _live_files(manifests)
-    files = list(_chosen(io, manifests, check.sample, Random(snapshot.snapshot_id)))
+    try:
+        files = list(_chosen(io, manifests, check.sample, Random(snapshot.snapshot_id)))
+    except FileNotFoundError as error:
+        expired = gone(context)
+        return _expired(expired) if expired else _manifest_gone(error, len(manifests))
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="files-exist") as pool:
         looks = list(pool.map(lambda file: _look(io, file), files))
     expired = gone(context) if any(look.problem for look in looks) else None
@@ -70,6 +74,12 @@ def run(check: FilesExist, context: CheckContext) -> Answer:
 def _expired(why: str) -> Answer:
     """Files of an expired snapshot may be removed at any time, which is no damage."""
     return Answer(Outcome.UNKNOWN, f"Nothing was proven: {why}.", EXPECTED, "expired")
+
+
+def _manifest_gone(error: FileNotFoundError, manifests: int) -> Answer:
+    """Whatever a manifest lists cannot be read by anybody once it is gone, so no threshold makes that less."""
+    text = f"One of {counted(manifests, 'manifest')} is not there, so its files are lost to all: {first_line(error)}."
+    return Answer(Outcome.FAIL, text, EXPECTED, "a manifest is missing")
 
 
 def _live_files(manifests: list[ManifestFile]) -> int | None:

@@ -89,7 +89,7 @@ def _judge_unlike(gap: HistoryGap, found: Settlement, *, declared_dense: bool) -
 
 
 def _damaged(found: Settlement) -> tuple[Outcome, str, str]:
-    return Outcome.FAIL, "damaged", f"A data file is missing or broken: {found.damaged}. {found.text}"
+    return Outcome.FAIL, "damaged", f"{found.damaged}. {found.text}".strip()
 
 
 def _equal(found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:

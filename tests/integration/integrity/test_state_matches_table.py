@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
-from airflow_flink_iceberg.checks import kafka_offsets, state_matches_table
+from airflow_flink_iceberg.checks import files_exist, kafka_offsets, state_matches_table
 from airflow_flink_iceberg.flink.metadata import SavepointMetadata
 from airflow_flink_iceberg.integrity.baselines import advance_baseline
 from airflow_flink_iceberg.integrity.context import CheckContext
@@ -152,8 +153,30 @@ def test_an_open_file_that_is_missing_or_broken_fails_as_when_all_rows_are_read(
     assert found.evidence["files_open"]["count"] == 1
     everything = run_checks([kafka_offsets("kpart", "koff")], world).results[0]
     assert everything.outcome is found.outcome
-    with pytest.raises(Unproven, match="missing or broken"):
+    with pytest.raises(Unproven, match="the table is damaged"):
         advance_baseline(state_matches_table("kpart", "koff", rows="one_to_one", settle="rows"), world)
+
+
+@pytest.mark.parametrize("absurd", [-5, 2**63 - 1])
+def test_offsets_that_cannot_be_right_fail_where_rows_are_read(lake: Lake, absurd: int) -> None:
+    """The sums agree: ten rows, ten records."""
+    rows = lake.offsets((0, 0, 10)).set_column(2, "koff", pa.array([absurd, *range(1, 10)], pa.int64()))
+    lake.commit("A:2", rows)
+    found = check(lake.context(state=state("A:2", [10])), settle="rows")
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.FAIL, "damaged")
+    assert "1 row with a negative or impossible" in (found.description or "")
+
+
+def test_a_manifest_that_is_gone_fails_and_does_not_leave_the_sums_consistent(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    (manifest,) = (partitioned.directory / "warehouse").rglob("*-m0.avro")
+    manifest.unlink()
+    world = partitioned.context(state=state("A:2", [60]))
+    found = check(world)
+    assert (found.outcome, found.evidence["verdict"]) == (Outcome.FAIL, "damaged")
+    assert manifest.name in (found.description or "")
+    looked = run_checks([files_exist()], world).results[0]
+    assert (looked.outcome, manifest.name in (looked.description or "")) == (Outcome.FAIL, True)
 
 
 def test_files_of_a_snapshot_that_expired_while_it_was_read_are_no_damage(lake: Lake) -> None:

@@ -75,6 +75,15 @@ def test_a_range_that_reaches_over_the_topics_end_is_counted_beyond_it(lake: Lak
     assert by_engine.actual == by_rows.actual
 
 
+def test_a_table_of_format_version_1_is_measured_like_any_other(tmp_path: Path) -> None:
+    """Its manifest list does not say what the manifests hold: taken for nothing, the engine's rows fitted no table."""
+    lake = Lake(tmp_path, properties={"format-version": "1"})
+    lake.commit("A:1", lake.offsets((0, 0, 40), (1, 0, 10)))
+    by_rows, by_engine = (check(lake, tier=tier, offsets="dense") for tier in ("rows", "engine"))
+    assert (by_rows.outcome, by_engine.outcome) == (Outcome.PASS, Outcome.PASS), by_engine.description
+    assert "1 file" in by_engine.evidence["plan"]
+
+
 def test_ranges_are_capped_and_their_number_is_exact(lake: Lake) -> None:
     lake.commit("A:1", lake.offsets(*((0, start, start + 2) for start in range(0, 300, 3))))
     found = check(lake)

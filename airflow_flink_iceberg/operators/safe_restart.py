@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -18,6 +19,8 @@ from airflow_flink_iceberg.operators.stop import FlinkStopWithSavepointOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_flink_iceberg.restart.start import StartOptions
 
 _BEFORE_KEY = "before_stop"
 
@@ -113,6 +116,10 @@ class StartAfterStopOperator(FlinkStartJobOperator):
         self.savepoint = point if point.sinks else point.savepoint
         running = RunningJob.from_dict(super().execute(context))
         return self._restart(context, point, running).to_dict()
+
+    def start_options(self) -> StartOptions:
+        """As for any start, but no broker is waited for: the job read its topics just before the stop."""
+        return replace(super().start_options(), ask_brokers=False)
 
     def _stopped(self, context: Context) -> RestorePoint | None:
         from airflow_flink_iceberg.restart.after_stop import find_stopped

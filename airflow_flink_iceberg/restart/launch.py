@@ -31,12 +31,16 @@ _CONFIRM_INTERVAL = 0.5
 _LAUNCH_TRIES = 3
 
 
-def wait_for_late_commit(savepoint: Savepoint, grace: float) -> None:
-    """After a stop whose commit failed, wait until that commit can no longer land behind the guard's back."""
+def wait_for_late_commit(systems: Systems, savepoint: Savepoint, grace: float) -> None:
+    """After a stop whose commit failed, wait until that commit can no longer land behind the guard's back.
+
+    A run that has FINISHED needs no wait, whatever was pending when its savepoint was taken: a sink finishes only once
+    its commits have returned.
+    """
     if savepoint.commit is not CommitState.PENDING or savepoint.taken_at is None:
         return
     left = min(grace, savepoint.taken_at / 1000 + grace - time.time())
-    if left > 0:
+    if left > 0 and state_of(systems, savepoint.job_id) is not JobState.FINISHED:
         log.info(
             "The failed commit of checkpoint %s may still land; waiting %.0f s before the start",
             savepoint.checkpoint_id,

@@ -158,7 +158,7 @@ def _stopped(
 ) -> tuple[Savepoint, State]:
     """Wait for the stop, and read what it has saved."""
     savepoint = await_stop(systems, steps, request, options.stop, keep_ready)
-    wait_for_late_commit(savepoint, options.start.commit_grace)
+    wait_for_late_commit(systems, savepoint, options.start.commit_grace)
     # Only a look from before the stop shows what happened to the tables since.
     return savepoint, read_state(systems, savepoint, own_stop=bool(Looked.of(steps).tables))
 

@@ -34,6 +34,8 @@ class StartOptions:
     :param patience: seconds that the JobManager may be silent meanwhile.
     :param commit_grace: seconds after a stop whose commit failed in which that commit may still land, because the
         catalog got the request and the sink no answer (apache/iceberg#14425): longer than the catalog's timeout.
+    :param ask_brokers: whether Kafka is asked if the source still has what the state reads; false where the job has
+        just been stopped to be started again: brokers that do not answer would keep it down.
     """
 
     allow_non_restored_state: bool = False
@@ -43,6 +45,7 @@ class StartOptions:
     timeout: float = 600.0
     patience: float = PATIENCE
     commit_grace: float = 60.0
+    ask_brokers: bool = True
 
     def __post_init__(self) -> None:
         if self.accept and not (self.reason or "").strip():

@@ -58,7 +58,7 @@ def _start(
     wanted = given.savepoint if isinstance(given, RestorePoint) else given
     savepoint = None if wanted is None else find_savepoint(systems, wanted)
     if savepoint is not None:
-        wait_for_late_commit(savepoint, options.commit_grace)
+        wait_for_late_commit(systems, savepoint, options.commit_grace)
     # Before the facts are gathered: uploading a jar or running DDL takes time in which somebody may start the job.
     # Nothing is planned: the job is down, and the launch tells the same a moment later.
     systems.deployment.prepare(plan=False)
@@ -88,7 +88,8 @@ def plan(
     if job_id is not None and lineage.parent(job_id) is None and (link := link_of_run(systems, job_id)):
         lineage = lineage.with_links([link])
     state = read_state(systems, savepoint) if savepoint else None
-    source = gather_source(systems, state, point.topic_ids if point else None)
+    recorded_ids = point.topic_ids if point else None
+    source = gather_source(systems, state, recorded_ids, ask=options.ask_brokers)
     facts = look_beside(systems, Facts(state, sinks, gather_cluster(systems, job_id), lineage, source=source))
     facts = know_drained(systems, link_unknown_writers(systems, facts))
     facts = ask_other_clusters(systems, facts)

@@ -197,6 +197,7 @@ def _append(document: dict[str, Any], summary: Mapping[str, str], rows: int) -> 
 class ShopFlink(FakeFlink):
     """A cluster with the job ``orders`` running and its jar uploaded; savepoints are written to the disk.
 
+    :ivar sources: the states of the job's sources, as in every savepoint from now on.
     :ivar after: called with each request once it has been carried out and before its answer goes out.
     """
 
@@ -205,6 +206,7 @@ class ShopFlink(FakeFlink):
         self.lake = lake
         self.rows_at_stop = rows_at_stop
         self.commits_at_stop = True
+        self.sources: tuple[bytes, ...] = ()
         self.after: Callable[[Received], None] = lambda request: None
         self.directory = directory
         self.config["execution.checkpointing.savepoint-dir"] = f"file:{directory}/savepoints"
@@ -249,7 +251,8 @@ class ShopFlink(FakeFlink):
         folder = Path(path.removeprefix("file:"))
         folder.mkdir(parents=True, exist_ok=True)
         kind = "stop" if "savepoint" in path else "checkpoint"
-        (folder / "_metadata").write_bytes(metadata([sink], checkpoint_id=checkpoint_id, kind=kind))
+        state = metadata([*self.sources, sink], checkpoint_id=checkpoint_id, kind=kind)
+        (folder / "_metadata").write_bytes(state)
         stage(Path(staged), rows)
 
     @property

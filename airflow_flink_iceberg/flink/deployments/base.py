@@ -187,7 +187,9 @@ class Deployment(Protocol):
         """
 
     def known(self) -> dict[str, Any]:
-        """What :meth:`prepare` has found out and a later process need not ask again: JSON-safe, without secrets."""
+        """What was found out and a later process need not ask again: JSON-safe, without secrets; one small request at
+        most, so it is for before a stop.
+        """
 
     def recall(self, known: Mapping[str, Any]) -> None:
         """Take over what a process before this one has recorded of :meth:`known`.

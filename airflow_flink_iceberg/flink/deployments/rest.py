@@ -122,8 +122,8 @@ class RestJob:
         return SinkProgram.UNKNOWN
 
     def known(self) -> dict[str, Any]:
-        """Whether the cluster takes jobs, once that was asked; it never changes while a JobManager lives."""
-        return {} if self._web_submit is None else {"web_submit": self._web_submit}
+        """Whether the cluster takes jobs, which never changes while a JobManager lives."""
+        return {"web_submit": self._takes_jobs()}
 
     def recall(self, known: Mapping[str, Any]) -> None:
         """The same from the record of a process before this one."""
@@ -141,7 +141,7 @@ class RestJob:
 
     def _watch(self) -> StopWatch:
         if self._stopping is None:
-            # Asked before the stop, so that it costs nothing in the downtime.
+            # Asked before the stop, or recalled, so that it costs nothing in the downtime.
             self._stopping = StopWatch(self._client, application_mode=not self._takes_jobs())
         return self._stopping
 

@@ -177,6 +177,14 @@ def test_a_launch_is_prepared_while_the_cluster_is_asked(flink, gateway, fresh_s
     assert in_time == [True]
 
 
+def test_a_retry_with_a_script_asks_the_cluster_as_little(flink, gateway, fresh_sql, store) -> None:
+    left_while_stopping(flink, fresh_sql(), store)
+    stop_ends(flink)
+    flink.requests.clear()
+    restart(fresh_sql(), Steps(store), OPTIONS)
+    assert kinds(flink.requests)[:4] == ["status", "operation", "overview", "status"]
+
+
 def test_a_launch_that_could_not_be_prepared_is_made_by_the_next_try(
     flink, gateway, fresh_sql, store
 ) -> None:

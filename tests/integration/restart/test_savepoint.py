@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +20,11 @@ from airflow_flink_iceberg.model.errors import (
 )
 from airflow_flink_iceberg.model.savepoint import CommitState, IdSource
 from airflow_flink_iceberg.restart.savepoint import SavepointOptions, take_savepoint
+from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
 from airflow_flink_iceberg.restart.systems import Systems
 from tests.integration.fakes.http import Answer
-from tests.support.restart_world import OLD_JOB, ShopFlink
+from tests.support.restart_world import OLD_JOB, OPTIONS, ShopFlink
 
 QUICK = SavepointOptions(poll_interval=0.01, timeout=5.0)
 SAVEPOINTS, STOPS = "/jobs/[0-9a-f]+/savepoints", "/jobs/[0-9a-f]+/stop"
@@ -173,3 +176,18 @@ def test_the_record_holds_ids_only(flink: ShopFlink, systems: Systems) -> None:
     (record,) = store.values()
     assert set(record["steps"]) == {"savepoint"}
     assert len(json.dumps(record)) < 2_000
+
+
+@pytest.mark.parametrize(("ended", "grace", "waits"), [("FINISHED", 60.0, False), ("FAILED", 1.0, True)])
+def test_only_a_run_that_did_not_finish_may_still_commit(
+    flink: ShopFlink, systems: Systems, ended: str, grace: float, waits: bool
+) -> None:
+    """A start from a savepoint of the running job waited a minute, although the job had been stopped cleanly since."""
+    savepoint = take_savepoint(systems, Steps(MemoryStore()), QUICK)
+    flink.old.end(ended)
+    launched: list[float] = []
+    flink.before = lambda request: launched.append(time.time()) if request.path.endswith("/run") else None
+    options = replace(OPTIONS.start, commit_grace=grace)
+    running, _ = start_job(systems, Steps(MemoryStore()), savepoint, options)
+    assert flink.running == [running.job_id]
+    assert (launched[0] >= (savepoint.taken_at or 0) / 1000 + grace) is waits

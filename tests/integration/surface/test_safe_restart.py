@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from airflow_flink_iceberg.model import Restart, RestorePoint
 from tests.integration.fakes.http import Answer, Received
 from tests.support.restart_world import OLD_JOB, Lake, ShopFlink
+from tests.unit.flink.sink_states import kafka_element, kafka_source
 
 _NUMBERS = itertools.count(1)
 PREAMBLE = """
@@ -107,6 +111,49 @@ def test_all_goes_well(run: Run, flink: ShopFlink, lake: Lake) -> None:
     assert restart.downtime_seconds is not None
     assert found["report.value"]["failed_tasks"] == []
     assert len(flink.stopped_with) == 1
+
+
+@contextmanager
+def hanging_up_broker(asked: Callable[[], None]) -> Iterator[str]:
+    """Its address; tells of each connection, and never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            asked()
+            connection.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(10)
+
+
+def test_no_broker_is_asked_while_the_job_is_down(
+    run: Run, flink: ShopFlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the stop they are; one that does not answer then would keep the job down for seconds."""
+    flink.sources = (kafka_source(1, [[kafka_element("orders", 0, 5)]]),)
+    for checkpoint in flink.old.checkpoints:
+        flink.save(flink.old, checkpoint["external_path"], checkpoint["id"], 10)
+    running_when_asked: list[int] = []
+    with hanging_up_broker(lambda: running_when_asked.append(len(flink.running))) as broker:
+        host, _, port = flink.url.removeprefix("http://").partition(":")
+        extra = {"kafka": {"bootstrap.servers": broker}}
+        connection = {"conn_type": "flink", "host": host, "port": int(port), "schema": "http", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_FLINK_DEFAULT", json.dumps(connection))
+        found = run("before_start=fine")
+    assert found["run"] == "success"
+    assert running_when_asked, "nobody asked: the state or the connection does not lead to the broker"
+    assert 0 not in running_when_asked
 
 
 def test_in_one_task(run: Run, flink: ShopFlink) -> None:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +48,31 @@ def run(runs: int) -> list[dict[str, Any]]:
         alternating = Path(directory, "alternating")
         make_table(in_runs, 3, RUN)
         make_table(alternating, 16, 1)
+        one_file = Path(directory, "one_file")
+        make_table(one_file, 16, 1, files=1)
         return [
             _ratio("rows_proof_vs_decode", in_runs, runs, 2.0, f"3 partitions, runs of {RUN} rows"),
             _ratio("rows_proof_vs_decode_alternating", alternating, runs, 4.5, "16 partitions row by row"),
-            _peak_memory(alternating),
+            _peak_memory(
+                {"20 files, runs": in_runs, "20 files, alternating": alternating, "one file": one_file}
+            ),
         ]
 
 
 def make_table(
-    directory: Path, partitions: int, run_length: int, *, damaged: bool = False, rows: int = ROWS
+    directory: Path,
+    partitions: int,
+    run_length: int,
+    *,
+    damaged: bool = False,
+    rows: int = ROWS,
+    files: int = FILES,
 ) -> None:
-    """``shop.orders`` in a SQLite catalog, all offsets there once, in :data:`FILES` files; or nearly all."""
+    """``shop.orders`` in a SQLite catalog, all offsets there once; or nearly all."""
     directory.mkdir()
     table = _catalog_access(directory, create=True)
-    per_file = rows // FILES
-    for number in range(FILES):
+    per_file = rows // files
+    for number in range(files):
         path = directory / f"{number}.parquet"
         made = _rows(per_file, partitions, run_length, number)
         pq.write_table(_damage(made, number) if damaged else made, path, compression="zstd")
@@ -112,8 +123,22 @@ def _ratio(name: str, directory: Path, runs: int, target: float, shape: str) -> 
     }
 
 
-def _peak_memory(directory: Path) -> dict[str, Any]:
-    """In a process of its own, above what it has after its imports and opening the table."""
+def _peak_memory(tables: Mapping[str, Path]) -> dict[str, Any]:
+    """The largest, each in a process of its own, above what it has after its imports and opening the table."""
+    peaks = {name: _peak_mb(directory) for name, directory in tables.items()}
+    return {
+        "name": "rows_proof_peak_memory",
+        "value": round(max(peaks.values()), 1),
+        "target": 300,
+        "better": "lower",
+        "unit": "MB",
+        "against": f"the process after its imports, {ROWS:,} rows, in {FILES} files or in one",
+        "runs": 1,
+        "counted": {name: f"{peak:.0f} MB" for name, peak in peaks.items()},
+    }
+
+
+def _peak_mb(directory: Path) -> float:
     printed = subprocess.run(
         [sys.executable, "-c", _MEMORY, str(directory)],
         capture_output=True,
@@ -121,15 +146,7 @@ def _peak_memory(directory: Path) -> dict[str, Any]:
         check=True,
         timeout=600,
     ).stdout
-    return {
-        "name": "rows_proof_peak_memory",
-        "value": round(float(printed), 1),
-        "target": 300,
-        "better": "lower",
-        "unit": "MB",
-        "against": f"the process after its imports, {ROWS:,} rows, 16 partitions row by row",
-        "runs": 1,
-    }
+    return float(printed)
 
 
 def _rows(count: int, partitions: int, run_length: int, number: int) -> pa.Table:

@@ -123,7 +123,7 @@ class _Reader:
             ):
                 continue
             for entry in manifest.fetch_manifest_entry(self._table.io, discard_deleted=True):
-                if entry.snapshot_id in wanted and entry.data_file.content is DataFileContent.DATA:
+                if entry.snapshot_id in wanted and entry.data_file.content == DataFileContent.DATA:
                     yield entry.snapshot_id or 0, entry.data_file
 
     def take(self, snapshot_id: int, file: DataFile) -> None:

@@ -95,7 +95,7 @@ def measure(context: CheckContext) -> Size:
             f"The manifest list of snapshot {snapshot.snapshot_id} is gone: {_gone(context)}"
         ) from error
     # A v1 list does not say what a manifest holds: it can only be data.
-    data = [item for item in manifests if item.content is not ManifestContent.DELETES]
+    data = [item for item in manifests if item.content != ManifestContent.DELETES]
     deletes = [item for item in manifests if item.content is ManifestContent.DELETES and _is_live(item)]
     return Size(
         files=_sum((item.added_files_count, item.existing_files_count) for item in data),

@@ -155,7 +155,7 @@ def _entries(
     for manifest in snapshot_of(table, snapshot_id).manifests(table.io):
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
             content = entry.data_file.content
-            if content is DataFileContent.DATA:
+            if content == DataFileContent.DATA:
                 data.append(entry)
             elif content is DataFileContent.EQUALITY_DELETES:
                 equality.append(entry)

@@ -117,7 +117,8 @@ def _live(table: Table, snapshot: Snapshot) -> _Found:
     found, hashes = _Found(), array("q")
     for entry in _entries(table.io, manifests):
         hashes.append(hash(spelled(entry.data_file.file_path)))
-        found.files += entry.data_file.content is DataFileContent.DATA
+        # PyIceberg gives 0 and no member of the enum where a v1 manifest does not say it.
+        found.files += entry.data_file.content == DataFileContent.DATA
     repeated = _repeated(hashes)
     if not repeated:
         return found
@@ -134,7 +135,7 @@ def _live(table: Table, snapshot: Snapshot) -> _Found:
 def _note(found: _Found, path: str, entries: list[ManifestEntry]) -> None:
     if len(entries) < 2:
         return  # two paths with one hash
-    if entries[0].data_file.content is not DataFileContent.DATA:
+    if entries[0].data_file.content != DataFileContent.DATA:
         # One Puffin file may hold the deletion vectors of many data files.
         blobs = {(entry.data_file.file_path, _blob(entry)) for entry in entries}
         if len(blobs) < len(entries):
@@ -176,7 +177,7 @@ def _added(table: Table, snapshot_id: int) -> Iterator[str]:
     manifests = _snapshot(table, snapshot_id).manifests(table.io)
     own = [manifest for manifest in manifests if manifest.added_snapshot_id == snapshot_id]
     for entry in _entries(table.io, own):
-        is_data = entry.data_file.content is DataFileContent.DATA
+        is_data = entry.data_file.content == DataFileContent.DATA
         if is_data and entry.status is ManifestEntryStatus.ADDED and entry.snapshot_id == snapshot_id:
             yield spelled(entry.data_file.file_path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_flink_iceberg.checks import duplicate_files
@@ -36,6 +38,15 @@ def test_a_file_that_is_live_twice_fails_with_its_path_and_rows(lake: Lake) -> N
     assert result.evidence["live_twice"]["count"] == 1
     assert result.evidence["live_twice"]["first"][0] == {"path": written.removeprefix("file://"), "times": 2}
     assert result.evidence["rows_doubled"] == 3
+
+
+def test_a_file_that_is_live_twice_in_a_table_of_format_version_1_is_no_delete_file(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, properties={"format-version": "1"})
+    lake.commits("A:1 A:2")
+    assert check(lake.context()).evidence["live_files"] == 2
+    add_again(lake, file_path(lake))
+    result = check(lake.context())
+    assert (result.outcome, result.evidence["rows_doubled"]) == (Outcome.FAIL, 3)
 
 
 def test_the_same_file_spelled_in_two_ways_is_the_same_file(lake: Lake) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,6 +66,8 @@ def main(function: str) -> None:
             code = 1
             try:
                 code = call(json.loads(line)) or 0
+            except Exception:  # noqa: BLE001 - the parent gets the code, a reader the reason
+                traceback.print_exc()
             finally:
                 os._exit(code)
         _say({"pid": pid})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
-from airflow_flink_iceberg.hooks.secrets import mask_all, mask_properties
-from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
+from airflow_flink_iceberg.hooks.connection import endpoint_of, json_object, mask_connection, ui_url_of
+from airflow_flink_iceberg.model.errors import FlinkIcebergError
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import JobDetails
@@ -19,11 +16,10 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.client import FlinkClient
     from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
     from airflow_flink_iceberg.model.job import FlinkJob
-    from airflow_flink_iceberg.model.restart import RunningJob
+    from airflow_flink_iceberg.model.restart import Restart, RunningJob
     from airflow_flink_iceberg.model.restore_point import RestorePoint
     from airflow_flink_iceberg.model.savepoint import Savepoint
 
-_DEFAULT_PORT = 8081
 _TEST_TIMEOUT = 5.0
 
 
@@ -57,7 +53,7 @@ class FlinkHook(BaseHook):
         """The connection, read once; its secrets are masked before it is returned."""
         if self._connection is None:
             connection = self._lookup(self.flink_conn_id)
-            self._mask(connection)
+            mask_connection(connection)
             self._connection = connection
         return self._connection
 
@@ -67,21 +63,7 @@ class FlinkHook(BaseHook):
 
         :raises InvalidValue: a field of the connection is not of its form; names the field, never its value.
         """
-        from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
-
-        connection, extra = self.connection, self.extra
-        return FlinkEndpoint(
-            self._url(),
-            auth=(connection.login, connection.password or "") if connection.login else None,
-            token=extra.get("token") or None,
-            headers=json_object(extra, "headers"),
-            verify=_verify(extra.get("verify")),
-            client_cert=extra.get("client_cert") or None,
-            client_key=extra.get("client_key") or None,
-            timeout=_number(extra, "timeout", 10.0),
-            gateway_url=extra.get("sql_gateway_url") or None,
-            ui_url=extra.get("ui_url") or None,
-        )
+        return endpoint_of(self.flink_conn_id, self.connection)
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -111,18 +93,7 @@ class FlinkHook(BaseHook):
 
         :raises InvalidValue: no http(s) address, or one with a login, which would end up in a link.
         """
-        from airflow_flink_iceberg.flink.endpoint import FlinkEndpoint
-
-        given = self.extra.get("ui_url")
-        if not given:
-            return FlinkEndpoint(self._url()).url
-        try:
-            return FlinkEndpoint(str(given)).url
-        except InvalidValue:
-            raise InvalidValue(
-                f"The field 'ui_url' of connection {self.flink_conn_id!r} has to be http(s)://host:port/prefix, "
-                "without a login or query."
-            ) from None
+        return ui_url_of(self.flink_conn_id, self.connection)
 
     def get_conn(self) -> FlinkClient:
         """The client of this connection; kept open for as long as the hook lives."""
@@ -158,7 +129,7 @@ class FlinkHook(BaseHook):
 
     def stop_with_savepoint(
         self,
-        job: FlinkJob,
+        job: FlinkJob | Mapping[str, Any] | str,
         *,
         target_directory: str | None = None,
         format_type: str = "CANONICAL",
@@ -166,20 +137,25 @@ class FlinkHook(BaseHook):
     ) -> Savepoint:
         """Stop a job atomically with a savepoint, as ``FlinkStopWithSavepointOperator`` does.
 
+        :param job: also as its dict or JSON.
+
         A retry of the task attaches to the recorded stop; outside of a task a repeat is a new stop.
 
         :raises JobNotStoppable, OperationInFlight, SavepointFailed: the job goes on.
         :raises WaitTimeout: the stop goes on in Flink.
         """
         from airflow_flink_iceberg.hooks.use_cases import stop_with_savepoint
+        from airflow_flink_iceberg.operators.base import check_savepoint_arguments, require_seconds
         from airflow_flink_iceberg.restart.stop import StopOptions
 
+        check_savepoint_arguments(target_directory, format_type)
+        require_seconds("timeout", timeout)
         options = StopOptions(target_directory, format_type, timeout=timeout)
         return stop_with_savepoint(self._here(job), options, self._lookup)
 
     def trigger_savepoint(
         self,
-        job: FlinkJob,
+        job: FlinkJob | Mapping[str, Any] | str,
         *,
         target_directory: str | None = None,
         format_type: str = "CANONICAL",
@@ -190,22 +166,28 @@ class FlinkHook(BaseHook):
         Retries and errors are as for :meth:`stop_with_savepoint`; its ``commit`` is ``pending`` (FLINK-25191).
         """
         from airflow_flink_iceberg.hooks.use_cases import trigger_savepoint
+        from airflow_flink_iceberg.operators.base import check_savepoint_arguments, require_seconds
         from airflow_flink_iceberg.restart.savepoint import SavepointOptions
 
+        check_savepoint_arguments(target_directory, format_type)
+        require_seconds("timeout", timeout)
         options = SavepointOptions(target_directory, format_type, timeout=timeout)
         return trigger_savepoint(self._here(job), options, self._lookup)
 
     def start(
         self,
-        job: FlinkJob,
-        savepoint: Savepoint | RestorePoint | str | None,
+        job: FlinkJob | Mapping[str, Any] | str,
+        savepoint: Savepoint | RestorePoint | Restart | Mapping[str, Any] | str | None,
         *,
         allow_non_restored_state: bool = False,
         accept_verdicts: Sequence[str] = (),
         reason: str | None = None,
         timeout: float = 1800.0,
     ) -> RunningJob:
-        """Start a job, guarded, as ``FlinkStartJobOperator`` does; ``None`` as the savepoint: without state.
+        """Start a job, guarded, as ``FlinkStartJobOperator`` does.
+
+        :param savepoint: What a stop has returned, also as dict or JSON, or a path; ``None``: without state, which only
+            the very first start of a job may be.
 
         A retry of the task attaches to the launched job. A script given by its path is found inside a task only.
 
@@ -213,19 +195,26 @@ class FlinkHook(BaseHook):
             not run from this state.
         """
         from airflow_flink_iceberg.hooks.use_cases import start
-        from airflow_flink_iceberg.operators.base import verdicts
+        from airflow_flink_iceberg.operators.base import reason_text, require_flag, require_seconds, verdicts
+        from airflow_flink_iceberg.operators.start import state_argument
         from airflow_flink_iceberg.restart.start import StartOptions
 
+        given = None if savepoint is None else state_argument("savepoint", savepoint)
         options = StartOptions(
-            allow_non_restored_state, verdicts(accept_verdicts), reason=reason, timeout=timeout
+            require_flag("allow_non_restored_state", allow_non_restored_state),
+            verdicts(accept_verdicts),
+            reason=reason_text(accept_verdicts, reason),
+            timeout=require_seconds("timeout", timeout),
         )
-        return start(self._here(job), savepoint, options, self._lookup)
+        return start(self._here(job), given, options, self._lookup)
 
-    def _here(self, job: FlinkJob) -> FlinkJob:
+    def _here(self, job: Any) -> FlinkJob:
         """The job on this hook's cluster, whatever connection it names itself."""
         from dataclasses import replace
 
-        return replace(job, flink_conn_id=self.flink_conn_id)
+        from airflow_flink_iceberg.templating import rendered_job
+
+        return replace(rendered_job(job), flink_conn_id=self.flink_conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the cluster for its version, quickly and once; no secret is in the answer."""
@@ -241,72 +230,3 @@ class FlinkHook(BaseHook):
             return False, str(error)
         free = f"{overview.slots_available} of {overview.slots_total} slots free"
         return True, f"Flink {overview.flink_version}, {free}."
-
-    def _url(self) -> str:
-        connection = self.connection
-        host = (connection.host or "").strip().rstrip("/")
-        if not host:
-            raise InvalidValue(f"Connection {self.flink_conn_id!r} has no host.")
-        if "://" not in host:
-            host = f"{connection.schema or 'http'}://{host}"
-        try:
-            parts = urlsplit(host)
-            has_port = parts.port is not None
-        except ValueError:
-            raise InvalidValue(
-                f"The field 'host' of connection {self.flink_conn_id!r} has a host or port that cannot be read; it "
-                "has to be a name, or http(s)://host:port/prefix."
-            ) from None
-        port = connection.port or (None if has_port or parts.scheme == "https" else _DEFAULT_PORT)
-        netloc = parts.netloc if has_port or port is None else f"{parts.netloc}:{port}"
-        return f"{parts.scheme}://{netloc}{parts.path}"
-
-    def _mask(self, connection: Any) -> None:
-        extra = connection.extra_dejson or {}
-        # First what needs no parsing: a field that is not of its form must not leave the others unmasked.
-        mask_all([connection.password, extra.get("token")])
-        mask_all(
-            item
-            for item in (extra.get("headers"), extra.get("storage"), extra.get("kafka"))
-            if isinstance(item, str)
-        )
-        mask_all(json_object(extra, "headers").values())
-        mask_properties(json_object(extra, "storage"))
-        mask_properties(json_object(extra, "kafka"))
-
-
-def json_object(extra: Mapping[str, Any], field: str) -> dict[str, str]:
-    """An object that the connection form keeps as text."""
-    found = extra.get(field) or {}
-    if isinstance(found, str):
-        try:
-            found = json.loads(found)
-        except json.JSONDecodeError:
-            # Its text may hold secrets, so it is not kept as the cause either.
-            raise InvalidValue(f"The field {field!r} of the flink connection is not a JSON object.") from None
-    if not isinstance(found, Mapping):
-        raise InvalidValue(f"The field {field!r} of the flink connection is not a JSON object.")
-    return {str(key): str(item) for key, item in found.items()}
-
-
-def _verify(value: Any) -> bool | str:
-    """True, false, or the path of a CA bundle; the form and URIs give text."""
-    if value is None or value == "":
-        return True
-    if isinstance(value, bool):
-        return value
-    text = str(value).strip()
-    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
-
-
-def _number(extra: Mapping[str, Any], field: str, default: float) -> float:
-    value = extra.get(field)
-    if value in (None, ""):
-        return default
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise InvalidValue(f"The field {field!r} of the flink connection is not a number above 0.")
-    return number

@@ -41,6 +41,7 @@ class SavepointArguments(FlinkJobOperator):
         super().__init__(**kwargs)
         self.target_directory = target_directory
         self.format_type = format_type
+        self.note_given(target_directory=target_directory)
 
 
 class DeferrableSavepoint(SavepointArguments):
@@ -118,6 +119,7 @@ class StartArguments(FlinkJobOperator):
         self.accept_verdicts = accept_verdicts
         self.reason = reason
         self.ledger = ledger
+        self.note_given(reason=reason, ledger=ledger)
 
     def start_options(self) -> StartOptions:
         """The arguments as the use cases take them.

@@ -14,7 +14,13 @@ from airflow_flink_iceberg.links import JOB_LINKS, push_job_link, show_job
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 from airflow_flink_iceberg.model.job import FlinkJob
 from airflow_flink_iceberg.model.values import require_text
-from airflow_flink_iceberg.templating import job_argument, rendered_job, script_text
+from airflow_flink_iceberg.templating import (
+    given_names,
+    job_argument,
+    rendered_job,
+    require_rendered,
+    script_text,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,11 +55,20 @@ class FlinkJobOperator(BaseOperator):
         self.job = job_argument(job)
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self._names_given: frozenset[str] = frozenset()
+
+    def note_given(self, **arguments: Any) -> None:
+        """Remember which optional template fields the author has given: None after rendering is no answer then."""
+        self._names_given |= given_names(**arguments)
 
     def open_systems(self, context: Context) -> Systems:
-        """The job's cluster, deployment and tables, by its connections; each run that is acted on gets a link."""
+        """The job's cluster, deployment and tables, by its connections; each run that is acted on gets a link.
+
+        :raises InvalidValue: an argument that was given is None now, or cannot be waited for.
+        """
         from airflow_flink_iceberg.hooks.systems import open_systems
 
+        require_rendered(self, self._names_given)
         require_seconds("poll_interval", self.poll_interval)
         require_seconds("timeout", self.timeout)
         ui_url = self._ui_url()
@@ -109,6 +124,14 @@ def require_above_zero(name: str, value: Any, unit: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InvalidValue(f"{name} has to be a number of {unit} above 0, not {value!r}.")
     return float(value)
+
+
+def require_from_zero(name: str, value: Any, unit: str) -> float:
+    """Return 0 or a number above it.
+
+    :raises InvalidValue: anything else.
+    """
+    return 0.0 if value == 0 and not isinstance(value, bool) else require_above_zero(name, value, unit)
 
 
 def require_flag(name: str, value: Any) -> bool:

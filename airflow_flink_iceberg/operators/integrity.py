@@ -20,7 +20,7 @@ from airflow_flink_iceberg.operators.reporting import check_report_arguments, tr
 from airflow_flink_iceberg.operators.scriptless import script_if_known
 from airflow_flink_iceberg.operators.start import state_argument, state_value
 from airflow_flink_iceberg.operators.verified import alias_of, emit_verified
-from airflow_flink_iceberg.templating import given_names, require_rendered
+from airflow_flink_iceberg.templating import require_rendered
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -59,7 +59,7 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     :param since: A ``Restart`` (which is verified), a ``RestorePoint``, a tag's name, or ``last-proven``, the newest
         baseline that was kept; ``None``: the whole history. ``state_matches_table`` counts from there.
     :param checks: Values from :mod:`airflow_flink_iceberg.checks`, or their dicts. Defaults to ``default_checks()``:
-        all that needs no knowledge of the columns.
+        all that needs no knowledge of the columns. Templates are rendered in dicts only.
         A check's ``engine`` is ``flink`` (the job's own cluster, by its connection's ``sql_gateway_url``), ``duckdb``,
         or the id of a connection with a ``DbApiHook``.
     :param keep_baseline: Where ``state_matches_table`` found the table whole, keep that in the table as a tag and a
@@ -81,7 +81,15 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
     ``check_results`` holds the results for listeners, as common.sql's check operators do, also when the task fails.
     """
 
-    template_fields: Sequence[str] = ("job", "since", "reason", "report_path", "ledger")
+    template_fields: Sequence[str] = (
+        "job",
+        "since",
+        "checks",
+        "reason",
+        "report_path",
+        "report_url",
+        "ledger",
+    )
     operator_extra_links: Collection[BaseOperatorLink] = (*JOB_LINKS, REPORT_LINK)
 
     def __init__(
@@ -103,7 +111,14 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
             kwargs["outlets"] = [*(kwargs.get("outlets") or ()), alias_of(verified_asset)]
         super().__init__(**kwargs)
         self.since = since
-        self._names_given = given_names(since=since)
+        self.note_given(
+            since=since,
+            checks=checks,
+            reason=reason,
+            ledger=ledger,
+            report_path=report_path,
+            report_url=report_url,
+        )
         self.checks = checks
         self.keep_baseline = keep_baseline
         self.accept_rows = accept_rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.restore_point import RestorePoint
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, require_flag
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.start import state_argument
 
@@ -61,6 +61,7 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
         self.savepoint = savepoint
         self.runs = runs
         self.ledger = ledger
+        self.note_given(savepoint=savepoint, reason=reason, ledger=ledger)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, and append unless it is a dry run."""
@@ -86,7 +87,7 @@ class RecoverStagedManifestsOperator(FlinkJobOperator):
         if isinstance(self.runs, str):
             raise InvalidValue(f"runs has to be a list of job ids, not {self.runs!r}.")
         return RecoverOptions(
-            self.is_dry_run,
+            require_flag("dry_run", self.is_dry_run),
             columns_of(self.partition_column, self.offset_column),
             self._state(),
             tuple(self.runs),

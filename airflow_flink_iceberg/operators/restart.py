@@ -72,6 +72,7 @@ class FlinkRestartJobOperator(SavepointArguments, StartArguments):
         self.pin_days = pin_days
         self.report_path = report_path
         self.report_url = report_url
+        self.note_given(report_path=report_path, report_url=report_url)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Restart, or go on from where an earlier try was killed."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.model.restore_point import RestorePoint
-from airflow_flink_iceberg.operators.base import as_task_failure
+from airflow_flink_iceberg.operators.base import as_task_failure, require_above_zero
 from airflow_flink_iceberg.operators.scriptless import ScriptlessOperator
 from airflow_flink_iceberg.operators.start import state_argument
 
@@ -53,6 +53,7 @@ class CreateRestorePointOperator(ScriptlessOperator):
         with as_task_failure():
             given = state_argument("savepoint", self.savepoint)
             savepoint = given.savepoint if isinstance(given, RestorePoint) else given
-            options = RestorePointOptions(self.pin_days, self.poll_interval, self.timeout)
+            pin_days = require_above_zero("pin_days", self.pin_days, "days")
+            options = RestorePointOptions(pin_days, self.poll_interval, self.timeout)
             steps = open_steps(context, key="restore_point")
             return create_restore_point(self.open_systems(context), steps, savepoint, options).to_dict()

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.restore_point import RestorePoint
-from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure
+from airflow_flink_iceberg.operators.base import (
+    FlinkJobOperator,
+    as_task_failure,
+    require_above_zero,
+    require_flag,
+    require_from_zero,
+)
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.start import state_argument
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_flink_iceberg.restart.rollback import RollbackOptions
 
 
 class RollbackToRestorePointOperator(FlinkJobOperator):
@@ -57,18 +65,17 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
         self.keep_days = keep_days
         self.quiet_seconds = quiet_seconds
         self.ledger = ledger
+        self.note_given(reason=reason, ledger=ledger)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Plan, and roll back unless it is a dry run."""
         from airflow_flink_iceberg.restart.ledger_entries import rollback_entries
-        from airflow_flink_iceberg.restart.rollback import RollbackOptions, rollback
+        from airflow_flink_iceberg.restart.rollback import rollback
         from airflow_flink_iceberg.restart.rollback_report import rollback_report
         from airflow_flink_iceberg.task_store import open_steps
 
         with as_task_failure():
-            options = RollbackOptions(
-                self.is_dry_run, self.reason, keep_days=self.keep_days, quiet_seconds=self.quiet_seconds
-            )
+            options = self._options()
             steps = open_steps(context, key="rollback")
             systems = self.open_systems(context)
             done = rollback(systems, steps, self._point(), options)
@@ -76,6 +83,16 @@ class RollbackToRestorePointOperator(FlinkJobOperator):
         if not self.is_dry_run:
             record_act(self.ledger, context, systems, steps, lambda act: rollback_entries(act, done))
         return done.to_dict()
+
+    def _options(self) -> RollbackOptions:
+        from airflow_flink_iceberg.restart.rollback import RollbackOptions
+
+        return RollbackOptions(
+            require_flag("dry_run", self.is_dry_run),
+            self.reason,
+            keep_days=require_above_zero("keep_days", self.keep_days, "days"),
+            quiet_seconds=require_from_zero("quiet_seconds", self.quiet_seconds, "seconds"),
+        )
 
     def _point(self) -> RestorePoint:
         given = state_argument("restore_point", self.restore_point)

@@ -43,6 +43,7 @@ class FlinkStopWithSavepointOperator(DeferrableSavepoint):
     def __init__(self, *, ledger: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ledger = ledger
+        self.note_given(ledger=ledger)
 
     def take_until(self, context: Context, deadline: float) -> dict[str, Any]:
         """Stop, and wait until the deadline."""

@@ -87,6 +87,8 @@ class Says:
 class Verify(Says, IcebergIntegrityCheckOperator): ...
 class Landed(Says, IcebergCommitSensor): ...
 class Runs(Says, FlinkJobSensor): ...
+class Stop(Says, FlinkStopWithSavepointOperator): ...
+class Recover(Says, RecoverStagedManifestsOperator): ...
 
 @task
 def nothing(): ...
@@ -95,6 +97,11 @@ Verify(task_id="since", job=JOBS[0], since=nothing())
 Landed(task_id="landed", job=JOBS[0], since=nothing())
 Landed(task_id="checkpoint_id", job=JOBS[0], checkpoint_id=nothing())
 Runs(task_id="after", job=JOBS[0], after=nothing())
+Stop(task_id="target_directory", job=JOBS[0], target_directory=nothing())
+Stop(task_id="ledger", job=JOBS[0], ledger=nothing())
+Recover(task_id="savepoint", job=JOBS[0], savepoint=nothing())
+Verify(task_id="checks", job=JOBS[0], checks=nothing())
+Verify(task_id="report_path", job=JOBS[0], report_path=nothing())
 """
 
 
@@ -104,6 +111,39 @@ def test_an_argument_whose_task_returned_nothing_is_not_taken_for_one_that_was_l
     """The whole history would be judged instead of the restart, and the newest checkpoint waited for."""
     job = FlinkJob("fixed", sinks=[TableSink("a.b")])
     found = run_dag(airflow_db / "dags", "nothing", NOTHING, job)
-    names = {"since": "since", "landed": "since", "checkpoint_id": "checkpoint_id", "after": "after"}
+    same = (
+        "since",
+        "checkpoint_id",
+        "after",
+        "target_directory",
+        "ledger",
+        "savepoint",
+        "checks",
+        "report_path",
+    )
+    names = {"landed": "since", **{name: name for name in same}}
     for task, name in names.items():
         assert found[task]["returned"]["said"].startswith(f"{name} was given and is None after rendering")
+
+
+CHECKED = """
+class Judged(IcebergIntegrityCheckOperator):
+    def execute(self, context):
+        return {"checks": [check.to_dict() for check in self._checks()], "url": self.report_url}
+
+Judged(
+    task_id="judged", job=JOBS[0],
+    report_path="/r/{{ ti.task_id }}", report_url="https://r.example.com/{{ ti.task_id }}",
+    checks=[{"kind": "sql", "statement": "SELECT 1 FROM {table} WHERE day = '{{ ti.task_id }}'", "engine": "duckdb"},
+            duplicate_files()],
+)
+"""
+
+
+def test_checks_given_as_dicts_and_the_reports_address_are_rendered(airflow_db: Path) -> None:
+    job = FlinkJob("fixed", sinks=[TableSink("a.b")])
+    found = run_dag(airflow_db / "dags", "checked", CHECKED, job)
+    shown = found["judged"]["returned"]
+    assert shown["url"] == "https://r.example.com/judged"
+    assert [each["kind"] for each in shown["checks"]] == ["sql", "duplicate_files"]
+    assert "day = 'judged'" in shown["checks"][0]["statement"]

@@ -83,6 +83,36 @@ def test_what_a_retry_cannot_help_fails_the_task_at_once(world: World) -> None:
     assert world.heads() == heads
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"dry_run": None}, "dry_run"),
+        ({"dry_run": "False"}, "dry_run"),
+        ({"keep_days": "30"}, "keep_days"),
+        ({"quiet_seconds": "60"}, "quiet_seconds"),
+        ({"quiet_seconds": -1.0}, "quiet_seconds"),
+    ],
+)
+def test_what_is_no_flag_or_number_moves_nothing(world: World, arguments: dict[str, Any], named: str) -> None:
+    """``None`` is what an upstream task without an answer leaves, and is false: it would have rolled back."""
+    point = world.point(world.both("a:4"))
+    heads = world.both("b:5")
+    store: dict[str, Any] = {}
+    with pytest.raises(AirflowFailException, match=rf"^{named} has to be "):
+        rollback(point, **{"dry_run": False, "reason": "x", **arguments}).execute(context(store))
+    assert (world.heads(), store) == (heads, {})
+
+
+def test_a_recovery_without_a_flag_appends_nothing(staged: StagedWorld) -> None:
+    staged.stage("a:3", offsets(10, 14))
+    staged.running(staged.state("savepoint-a", 5, 15), 12, 20)
+    how: dict[str, Any] = {"reason": "x", "partition_column": "p", "offset_column": "o"}
+    operator = RecoverStagedManifestsOperator(task_id="recover", job=OF_ONE, dry_run=None, **how)  # type: ignore[arg-type]
+    with pytest.raises(AirflowFailException, match=r"^dry_run has to be True or False, not None"):
+        operator.execute(context())
+    assert staged.rows() == offsets(0, 9)
+
+
 def test_stranded_rows_are_shown_then_appended(staged: StagedWorld) -> None:
     staged.stage("a:3", offsets(10, 14))
     staged.running(staged.state("savepoint-a", 5, 15), 12, 20)

@@ -20,7 +20,7 @@ from airflow_flink_iceberg.model import (
     TableSink,
 )
 from airflow_flink_iceberg.model.cancellation import Cancellation
-from airflow_flink_iceberg.model.errors import SavepointFailed
+from airflow_flink_iceberg.model.errors import InvalidValue, SavepointFailed
 from airflow_flink_iceberg.operators.cancel import FlinkCancelJobOperator
 from airflow_flink_iceberg.operators.restore_point import CreateRestorePointOperator
 from airflow_flink_iceberg.operators.savepoint import FlinkTriggerSavepointOperator
@@ -153,3 +153,37 @@ def test_two_calls_of_one_try_are_two_requests(flink: ShopFlink, monkeypatch: py
     monkeypatch.setattr("airflow_flink_iceberg.hooks.use_cases.get_current_context", lambda: context)
     paths = {FlinkHook().trigger_savepoint(JOB).path for _ in range(2)}
     assert len(paths) == 2
+
+
+def test_the_hook_takes_what_an_xcom_holds(flink: ShopFlink) -> None:
+    """A task gets dicts from the operators before it; a restart's dict stands for its restore point."""
+    hook, job = FlinkHook(), JOB.to_dict()
+    stopped = hook.stop_with_savepoint(job).to_dict()
+    running = hook.start(job, json.dumps(stopped))
+    assert flink.running == [running.job_id]
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "named"),
+    [
+        ("stop_with_savepoint", {"target_directory": "None"}, "target_directory"),
+        ("stop_with_savepoint", {"target_directory": ""}, "target_directory"),
+        ("stop_with_savepoint", {"timeout": None}, "timeout"),
+        ("stop_with_savepoint", {"job": None}, "job"),
+        ("trigger_savepoint", {"format_type": "canonical"}, "format_type"),
+        ("start", {"savepoint": "None"}, "savepoint"),
+        ("start", {"savepoint": ""}, "savepoint"),
+        (
+            "start",
+            {"savepoint": "file:///s", "allow_non_restored_state": "False"},
+            "allow_non_restored_state",
+        ),
+        ("start", {"savepoint": "file:///s", "accept_verdicts": "SAFE"}, "accept_verdicts"),
+    ],
+)
+def test_the_hook_refuses_what_a_template_leaves_behind(
+    flink: ShopFlink, verb: str, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidValue, match=named):
+        getattr(FlinkHook(), verb)(**{"job": JOB, **arguments})
+    assert flink.posts == []

@@ -53,7 +53,7 @@ from airflow_flink_iceberg.restart.stop import StopOptions, settle_request, stop
 from airflow_flink_iceberg.restart.systems import Systems
 from tests.integration.fakes.flink import FakeFlink, FakeJob
 from tests.integration.fakes.http import Answer, Received
-from tests.unit.flink.savepoint_writer import metadata
+from tests.unit.flink.savepoint_writer import Operator, metadata
 from tests.unit.flink.sink_states import delta_manifests, holder, iceberg_committable, manifest, v2_state
 
 OPERATOR = "0f" * 16
@@ -206,7 +206,7 @@ class ShopFlink(FakeFlink):
         self.lake = lake
         self.rows_at_stop = rows_at_stop
         self.commits_at_stop = True
-        self.sources: tuple[bytes, ...] = ()
+        self.sources: tuple[Operator, ...] = ()
         self.after: Callable[[Received], None] = lambda request: None
         self.directory = directory
         self.config["execution.checkpointing.savepoint-dir"] = f"file:{directory}/savepoints"

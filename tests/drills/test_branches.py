@@ -31,7 +31,7 @@ def test_an_older_state_over_a_branch_is_refused_with_its_number(stack: Stack, s
         done = restart(rig.systems(), rig.steps(), RestartOptions())
         assert done.decision.verdict is Verdict.SAFE
         (position,) = done.restore_point.sinks
-        assert position.tag.endswith(".audit")
+        assert str(position.tag).endswith(".audit")
         assert rig.iceberg().refs()[position.tag].snapshot_id == position.snapshot_id
         rig.wait_rows(100)
         newest = stop(rig.systems(), rig.steps(), StopOptions())

@@ -18,9 +18,9 @@ from airflow_flink_iceberg.integrity import progress
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.edges import Ends, edges
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
-from airflow_flink_iceberg.integrity.proof_state import ProofState, partition_of
+from airflow_flink_iceberg.integrity.proof_state import ProofState, Unproven, partition_of
 from airflow_flink_iceberg.integrity.results import LISTED, counted, first_line, listed
-from airflow_flink_iceberg.model.errors import FlinkIcebergError
+from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -59,12 +59,19 @@ class Settlement:
 
 
 def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, gap: HistoryGap) -> Settlement:
-    """Look at the offsets themselves as far down as the check allows; nothing is raised for what cannot be read."""
+    """Look at the offsets themselves as far down as the check allows; nothing is raised for what cannot be read.
+
+    :raises Unproven: the sums agree, and the check's columns are not there, or are no whole numbers.
+    """
     why = _why_not(check, context, state, gap)
     if why is not None:
         return Settlement(text=why)
     try:
         return _settle(check, context, state, gap)
+    except InvalidValue as error:
+        if gap.rows:
+            return Settlement(text=f"The offsets cannot be looked at: {first_line(error)}")
+        raise Unproven(f"the sums agree, and the offsets cannot be looked at: {first_line(error)}") from error
     except FileNotFoundError as error:
         text = f"A file of snapshot {gap.snapshot_id} is not there: {first_line(error)}"
         return Settlement(text=text) if _is_expired(context, gap) else Settlement(damaged=text, text="")

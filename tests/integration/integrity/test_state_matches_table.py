@@ -333,6 +333,18 @@ def test_a_column_that_is_no_offset_is_no_pass(partitioned: Lake, column: str) -
     assert result.outcome is not Outcome.PASS
 
 
+def test_a_column_that_is_not_there_is_unknown_where_sums_agree_and_hides_no_gap(partitioned: Lake) -> None:
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
+    misspelt = state_matches_table("kpart", "kof", rows="one_to_one", offsets="dense")
+    found = run_checks([misspelt], partitioned.context(state=state("A:2", [60]))).results[0]
+    assert (found.outcome, "no top-level int or long column 'kof'" in (found.description or "")) == (
+        Outcome.UNKNOWN,
+        True,
+    )
+    doubled = run_checks([misspelt], partitioned.context(state=state("A:2", [50]))).results[0]
+    assert (doubled.outcome, doubled.evidence["gap"]) == (Outcome.FAIL, 10)
+
+
 def test_since_a_baseline_only_new_manifests_are_opened(partitioned: Lake) -> None:
     partitioned.commit("A:2", partitioned.offsets((0, 0, 60), (1, 0, 40)))
     base = partitioned.commit("A:3", partitioned.offsets((0, 60, 70)))

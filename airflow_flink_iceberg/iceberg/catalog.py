@@ -13,8 +13,9 @@ from pyiceberg.table import Table
 
 from airflow_flink_iceberg.iceberg.connect import CatalogConfig, open_catalog, reason, reported
 from airflow_flink_iceberg.iceberg.known_snapshots import read_beside
-from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_beside, parse_metadata
-from airflow_flink_iceberg.iceberg.pointers import Pointer, SqlPointer, open_pointer
+from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_beside, parse_metadata, parse_spooled
+from airflow_flink_iceberg.iceberg.pointers import Pointer, RestPointer, SqlPointer, open_pointer
+from airflow_flink_iceberg.iceberg.spool import SMALL, Unfit, spooled
 from airflow_flink_iceberg.model.errors import (
     CatalogUnreachable,
     InvalidValue,
@@ -43,6 +44,7 @@ class TableAccess:
         self._catalog = catalog
         self._pointer: Pointer | None = None
         self._cached: dict[bool, TableMetadata] = {}
+        self._spooled: TableMetadata | None = None
         self._plain_io: FileIO | None = None
         self._table_io: tuple[str, FileIO] | None = None
         self._files: OrderedDict[str, TableMetadata] = OrderedDict()
@@ -114,6 +116,24 @@ class TableAccess:
         """
         return self._newest(refs_only=False)
 
+    def spooled_metadata(self) -> TableMetadata:
+        """Like :meth:`metadata`, in memory that does not grow with the table: where there are many snapshots they are
+        kept in a temporary file, so that each is read again whenever it is looked at.
+        """
+        with self._lock:
+            location = self.metadata_location()
+            for kept in (self._cached.get(False), self._spooled):
+                if kept is not None and kept.metadata_location == location:
+                    return kept
+            found = None if isinstance(self.pointer, RestPointer) else self._spool(location)
+            if found is None:
+                return self.metadata()
+            if found.is_spooled:
+                self._spooled = found
+            else:
+                self._cached[False] = found
+            return found
+
     def refs_metadata(self) -> TableMetadata:
         """The newest metadata, whose snapshots may be those of the refs only (REST catalogs): for heads and tags.
 
@@ -121,9 +141,10 @@ class TableAccess:
         """
         return self._newest(refs_only=True)
 
-    def read_metadata_file(self, location: str) -> TableMetadata | None:
+    def read_metadata_file(self, location: str, *, is_spooled: bool = False) -> TableMetadata | None:
         """An older metadata file, or ``None`` when it is gone; a few are kept, since such files never change.
 
+        :param is_spooled: as :meth:`spooled_metadata` has it.
         :raises MetadataUnreadable: the file is there and is no metadata.
         :raises CatalogUnreachable: the storage did not answer.
         """
@@ -131,11 +152,12 @@ class TableAccess:
             if location in self._files:
                 self._files.move_to_end(location)
                 return self._files[location]
-            try:
-                content = self.read_file(location)
-            except FileNotFoundError:
-                return None
-            metadata = parse_metadata(content, location)
+            metadata = self._spool(location) if is_spooled else None
+            if metadata is None:
+                try:
+                    metadata = parse_metadata(self.read_file(location), location)
+                except FileNotFoundError:
+                    return None
             self._files[location] = metadata
             if len(self._files) > _OLDER_FILES:
                 self._files.popitem(last=False)
@@ -182,8 +204,9 @@ class TableAccess:
     def _newest(self, *, refs_only: bool) -> TableMetadata:
         with self._lock:
             location = self.metadata_location()
-            for cached in filter(None, (self._cached.get(refs_only), self._cached.get(False))):
-                if cached.metadata_location == location:
+            on_disk = self._spooled if refs_only else None
+            for cached in (self._cached.get(refs_only), self._cached.get(False), on_disk):
+                if cached is not None and cached.metadata_location == location:
                     return cached
             with reported(self.config, f"table {self.identifier}"):
                 embedded = self.pointer.embedded(location, refs_only=refs_only)
@@ -209,6 +232,17 @@ class TableAccess:
                     ) from error
                 location = newest
         raise MetadataUnreadable(f"The metadata of {self.identifier} moved faster than it could be read.")
+
+    def _spool(self, location: str) -> TableMetadata | None:
+        """The file at ``location`` without its snapshots in memory; ``None``: it has to be read whole."""
+        try:
+            with self._opened(location) as stream:
+                begun = stream.read(SMALL)
+                if len(begun) < SMALL:
+                    return parse_metadata(begun, location)
+                return parse_spooled(spooled(begun, stream), location)
+        except (Unfit, FileNotFoundError):
+            return None
 
     def _read_beside(self, location: str, older: TableMetadata | None) -> TableMetadata | None:
         """The file at ``location``, when it is ``older`` with more snapshots after its own."""

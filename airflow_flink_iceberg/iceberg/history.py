@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from airflow_flink_iceberg.iceberg.ancestry import Ancestry, Older, Parent
-from airflow_flink_iceberg.iceberg.long_walk import Seen, kept
+from airflow_flink_iceberg.iceberg.long_walk import HELD, LongWalk, Seen, kept
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata
 from airflow_flink_iceberg.iceberg.snapshots import Link, Snapshot, Stamp, decimal
 from airflow_flink_iceberg.model.commit import Commit
@@ -102,10 +102,26 @@ class History:
         """All ancestors of ``from_id``, itself first; ``None`` (an empty branch) is an empty, complete walk."""
         key = (from_id, retained)
         if key not in self._walks:
-            steps = self.chain(from_id, retained=retained)
-            snapshots = kept(steps, self._source(retained).snapshots)
-            self._walks[key] = Walk(snapshots, not steps.why_cut, steps.why_cut)
+            self._walks[key] = self._one_line(from_id, retained) or self._step_by_step(from_id, retained)
         return self._walks[key]
+
+    def _step_by_step(self, from_id: int | None, retained: bool) -> Walk:
+        steps = self.chain(from_id, retained=retained)
+        snapshots = kept(steps, self._source(retained).snapshots)
+        return Walk(snapshots, not steps.why_cut, steps.why_cut)
+
+    def _one_line(self, from_id: int | None, retained: bool) -> Walk | None:
+        """The same where all snapshots follow each other in the file down to one without a parent: nearly always."""
+        if from_id is None or self.metadata.snapshot_count <= HELD:
+            return None
+        source, ids = self._source(retained), self.metadata.line_to_first(from_id)
+        root = source.snapshot(ids[-1]) if ids else None
+        if ids is None or root is None or root.parent_id is not None:
+            return None
+        parent = Parent() if retained else source.parent(root)
+        if parent.snapshot_id is not None:
+            return None
+        return Walk(LongWalk(ids, None, source.snapshots), not parent.unknown, parent.unknown)
 
     def ancestors(self, from_id: int | None, *, retained: bool = False) -> Iterator[Snapshot]:
         """Like :meth:`walk`, decoded only as far as it is taken: for a search that ends early."""

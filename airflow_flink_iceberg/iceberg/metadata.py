@@ -17,6 +17,7 @@ import msgspec
 from airflow_flink_iceberg.iceberg.known_snapshots import Beside, Known, known_in
 from airflow_flink_iceberg.iceberg.snapshot_index import UNREADABLE, SnapshotIndex, unreadable
 from airflow_flink_iceberg.iceberg.snapshots import JOB_ID, Link, Snapshot, decode_snapshot, decode_snapshots
+from airflow_flink_iceberg.iceberg.spool import Spooled
 from airflow_flink_iceberg.model.errors import BranchNotFound, MetadataUnreadable
 
 MAIN = "main"
@@ -75,11 +76,17 @@ class TableMetadata:
     """One version of a table; immutable, and safe to share between threads.
 
     ``uuid``, ``location`` (the table's), ``metadata_location`` (this file's), ``format_version``, ``properties``,
-    ``refs``, ``schema_id``, ``spec_id``, ``last_updated_ms`` and ``last_sequence_number`` are attributes, as is
-    ``known``: what a newer version need not read again.
+    ``refs``, ``schema_id``, ``spec_id``, ``last_updated_ms`` and ``last_sequence_number`` are attributes, as are
+    ``known``, what a newer version need not read again, and ``is_spooled``, whether its snapshots are on disk.
     """
 
-    def __init__(self, document: _Document, metadata_location: str, known: Known | None = None) -> None:
+    def __init__(
+        self,
+        document: _Document,
+        metadata_location: str,
+        known: Known | None = None,
+        parts: Spooled | None = None,
+    ) -> None:
         self.metadata_location = metadata_location
         self.known = known
         self.location = document.location
@@ -91,8 +98,12 @@ class TableMetadata:
         self.spec_id = document.default_spec_id or 0
         self.properties: Mapping[str, str] = document.properties or {}
         self.refs: Mapping[str, Ref] = _with_main(document)
-        self._snapshots = document.snapshots or []
+        self._snapshots: Sequence[bytes | msgspec.Raw] = (
+            parts.snapshots if parts else document.snapshots or []
+        )
         self._logs = (document.snapshot_log, document.metadata_log)
+        self._spooled_log = parts.snapshot_log if parts else None
+        self.is_spooled = parts is not None
         self._index = SnapshotIndex(self._snapshots, metadata_location)
         self._job_ids: frozenset[bytes] | None = None
 
@@ -107,7 +118,8 @@ class TableMetadata:
     @property
     def snapshot_log(self) -> tuple[SnapshotLogEntry, ...]:
         """The heads that ``main`` had, oldest first; trimmed below expired snapshots."""
-        return self._decode_log(self._logs[0], _SNAPSHOT_LOG, "snapshot-log")
+        log = self._logs[0] if self._spooled_log is None else self._spooled_log.whole()
+        return self._decode_log(log, _SNAPSHOT_LOG, "snapshot-log")
 
     @property
     def metadata_log(self) -> tuple[MetadataLogEntry, ...]:
@@ -196,6 +208,18 @@ class TableMetadata:
             return None
         return found if all(each.snapshot_id == own for each, own in zip(found, ids, strict=True)) else None
 
+    def line_to_first(self, snapshot_id: int) -> Sequence[int] | None:
+        """The ids from a snapshot down to the file's first, if each is the parent of the one above and they are many.
+
+        ``None``: they are not, or nobody knows.
+        """
+        # The first is the deepest: where it is, all are known.
+        first = self._index.link(0) if self._snapshots else None
+        position = self.position(snapshot_id)
+        if first is None or position is None or self.position(first.snapshot_id) is None:
+            return None
+        return self._index.line_to(position)
+
     def position(self, snapshot_id: int) -> int | None:
         """Where the snapshot is among this version's; ``None``: it does not hold it."""
         return self._index.position(snapshot_id)
@@ -207,7 +231,7 @@ class TableMetadata:
             raise unreadable(self.metadata_location, f"snapshot number {position}", error) from error
 
     def _decode_log(
-        self, raw: msgspec.Raw, decoder: msgspec.json.Decoder[tuple[_Entry, ...] | None], name: str
+        self, raw: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[tuple[_Entry, ...] | None], name: str
     ) -> tuple[_Entry, ...]:
         try:
             return decoder.decode(raw) or ()
@@ -243,6 +267,20 @@ def parse_beside(beside: Beside, known: Known, metadata_location: str) -> TableM
     return TableMetadata(document, metadata_location, known)
 
 
+def parse_spooled(parts: Spooled, metadata_location: str) -> TableMetadata | None:
+    """What :func:`parse_metadata` makes of the whole file; ``None``: the whole file has to be looked at."""
+    try:
+        document = _DOCUMENT.decode(parts.document)
+    except UNREADABLE:
+        return None
+    snapshots, log = parts.stand_ins
+    if [bytes(raw) for raw in document.snapshots or []] != [snapshots]:
+        return None
+    if parts.snapshot_log is not None and log not in bytes(document.snapshot_log):
+        return None
+    return TableMetadata(document, metadata_location, parts=parts)
+
+
 def unzip(content: bytes, metadata_location: str) -> bytes:
     """The plain JSON of a metadata file (``*.gz.metadata.json`` and ``*.metadata.json.gz`` are gzipped).
 
@@ -258,7 +296,7 @@ def unzip(content: bytes, metadata_location: str) -> bytes:
         ) from error
 
 
-def _jobs_in(snapshots: list[msgspec.Raw]) -> frozenset[bytes]:
+def _jobs_in(snapshots: Sequence[bytes | msgspec.Raw]) -> frozenset[bytes]:
     """The Flink jobs that snapshots are stamped with."""
     chunks = (b"".join(snapshots[start : start + _CHUNK]) for start in range(0, len(snapshots), _CHUNK))
     return frozenset(found for chunk in chunks for found in _STAMPED_JOB.findall(chunk))

@@ -25,11 +25,12 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What content that is not what it should be makes the decoder raise."""
 
 
-class _Id(msgspec.Struct, gc=False):
+class _Place(msgspec.Struct, gc=False):
     snapshot_id: int = msgspec.field(name="snapshot-id")
+    parent_id: int | None = msgspec.field(default=None, name="parent-snapshot-id")
 
 
-_IDS = msgspec.json.Decoder(list[_Id])
+_PLACES = msgspec.json.Decoder(list[_Place])
 
 
 def unreadable(location: str, what: str, error: Exception) -> MetadataUnreadable:
@@ -43,7 +44,7 @@ class SnapshotIndex:
     :param location: the file's, for what there is to say of it.
     """
 
-    def __init__(self, raws: Sequence[msgspec.Raw], location: str) -> None:
+    def __init__(self, raws: Sequence[bytes | msgspec.Raw], location: str) -> None:
         self._raws = raws
         self._location = location
         self._newest: dict[int, int] = {}
@@ -61,6 +62,13 @@ class SnapshotIndex:
         if found is None and self._all is not None:
             return self._all.position(snapshot_id)
         return found
+
+    def line_to(self, position: int) -> array[int] | None:
+        """The ids from the snapshot at a position down to the file's first, if each is the parent of the one above.
+
+        ``None`` also where that is not known, because nobody has looked deep.
+        """
+        return self._all.line_to(position) if self._all is not None else None
 
     def link(self, position: int) -> Link:
         """The snapshot at a position, reduced to its place and its stamp.
@@ -93,8 +101,9 @@ class SnapshotIndex:
 class _All:
     """All ids in the order of the file, and sorted."""
 
-    def __init__(self, ids: array[int]) -> None:
+    def __init__(self, ids: array[int], first_after_break: int) -> None:
         self._ids = ids
+        self._unbroken_to = first_after_break
         values = np.frombuffer(ids, dtype=np.int64)
         self._order = np.argsort(values, kind="stable").astype(np.int32)
         self._sorted = values[self._order]
@@ -104,6 +113,9 @@ class _All:
     def has_doubles(self) -> bool:
         """Whether an id is there twice."""
         return bool((self._sorted[1:] == self._sorted[:-1]).any())
+
+    def line_to(self, position: int) -> array[int] | None:
+        return self._ids[position::-1] if position < self._unbroken_to else None
 
     def position(self, snapshot_id: int) -> int | None:
         """Beside the last one found, as parents and children mostly are, or by bisection."""
@@ -119,14 +131,18 @@ class _All:
         return self._last
 
 
-def _index_of(raws: Sequence[msgspec.Raw]) -> _All | None:
+def _index_of(raws: Sequence[bytes | msgspec.Raw]) -> _All | None:
     """``None`` where a snapshot is not what it should be, or is there twice."""
-    ids = array("q")
+    ids, before, unbroken_to = array("q"), None, len(raws)
     try:
         for start in range(0, len(raws), _CHUNK):
             content = b"".join((b"[", b",".join(raws[start : start + _CHUNK]), b"]"))
-            ids.extend(each.snapshot_id for each in _IDS.decode(content))
+            for position, place in enumerate(_PLACES.decode(content), start):
+                if position and place.parent_id != before:
+                    unbroken_to = min(unbroken_to, position)
+                before = place.snapshot_id
+                ids.append(before)
     except (*UNREADABLE, OverflowError):
         return None
-    found = _All(ids)
+    found = _All(ids, unbroken_to)
     return None if found.has_doubles else found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.iceberg.history import History
@@ -143,11 +144,11 @@ def open_context(
     :raises InvalidValue: ``since`` is no tag, branch or snapshot of this table, or a restore point of other tables.
     :raises TableNotFound: the catalog has no such table.
     """
-    metadata = access.metadata()
+    metadata = access.spooled_metadata()
     restart = restart or (since if isinstance(since, Restart) else None)
     point = since.restore_point if isinstance(since, Restart) else since
     restore_point = point if isinstance(point, RestorePoint) else (restart.restore_point if restart else None)
-    history = History(metadata, older=access.read_metadata_file)
+    history = History(metadata, older=partial(access.read_metadata_file, is_spooled=True))
     begins = find_beginning(point, access.identifier, branch, history, sink, job_name=job_name)
     return CheckContext(
         access=access,

@@ -129,7 +129,8 @@ class _Run:
 def _walk_once(context: CheckContext) -> None:
     """The history remembers its walk, so the checks need not each walk it at the same time."""
     try:
-        context.history.walk(context.head_snapshot_id)
+        since = context.since_snapshot_id
+        context.history.walk(context.head_snapshot_id if since is None else since)
     except FlinkIcebergError as error:
         log.debug("The history cannot be walked, which each check will say: %s", first_line(error))
 

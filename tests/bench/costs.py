@@ -1,11 +1,14 @@
 """``python -m tests.bench.costs``: what the proof costs as tables grow, and what it costs when only a little is new.
 
-Time should grow with what is new, memory not at all. Each line is a process of its own: seconds of the work, and how
-far its memory rose above what it had after its imports. ``COSTS_SNAPSHOTS`` and ``COSTS_ROWS`` set other sizes.
+Time should grow with what is new, memory not at all. Each line is a process of its own: seconds of the work, seconds of
+processor time, and how far its memory rose above what it had after its imports. Tiers 1 and 2 open no data file, so
+theirs exist in manifests only; tier 3 reads real ones. ``COSTS_SNAPSHOTS``, ``COSTS_BOUNDS`` and ``COSTS_ROWS`` set
+other sizes; an empty one leaves its lines out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -25,25 +28,33 @@ from airflow_flink_iceberg.checks import (
     single_writer,
 )
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
+from airflow_flink_iceberg.integrity.baselines import advance_baseline
 from airflow_flink_iceberg.integrity.context import CheckContext, open_context
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
+from tests.bench.proof import CHECK as BOUNDS_CHECK
+from tests.bench.proof import BoundsTable, bounds_context, prove_bounds
 from tests.bench.rows import FILES, RUN, make_table, memory_kb, open_access
 from tests.support.crafted import craft_table
 
 RESULT = Path(__file__).resolve().parents[2] / ".playground" / "costs.json"
 SNAPSHOTS = [int(size) for size in os.environ.get("COSTS_SNAPSHOTS", "1000 10000 100000").split()]
+BOUNDS = [int(size) for size in os.environ.get("COSTS_BOUNDS", "1000000 10000000 100000000").split()]
 ROWS = [int(size) for size in os.environ.get("COSTS_ROWS", "1000000 10000000 100000000").split()]
 NEW = 100
 _PARTITIONS = 3
+_ROWS_PER_FILE = 1_000
+_FILES_PER_COMMIT = 1_000
 
 
 def main() -> int:
     """Measure, print a table, and write it as JSON."""
-    lines = [*_metadata_lines(), *_row_lines()]
-    for line in lines:
-        print(f"{line['what']:58} {line['seconds']:9.3f} s {line['peak_mb']:8.1f} MB", flush=True)
+    lines = []
+    for line in itertools.chain(_metadata_lines(), _bounds_lines(), _row_lines()):
+        lines.append(line)
+        spent = f"{line['seconds']:9.3f} s {line['cpu_seconds']:9.3f} s"
+        print(f"{line['what']:58} {spent} {line['peak_mb']:8.1f} MB", flush=True)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -56,6 +67,24 @@ def _metadata_lines() -> Iterator[dict[str, Any]]:
             table = json.dumps([made.config.name, dict(made.config.properties), made.identifier])
             yield _measured(f"metadata checks, {count:,} snapshots", "metadata", table)
             yield _measured(f"  since {NEW} snapshots ago", "metadata_since", table)
+
+
+def _bounds_lines() -> Iterator[dict[str, Any]]:
+    for count in BOUNDS:
+        with tempfile.TemporaryDirectory() as directory:
+            table = BoundsTable(Path(directory, "table"), _ROWS_PER_FILE)
+            commits = count // _ROWS_PER_FILE // _FILES_PER_COMMIT
+            for number in range(commits):
+                table.commit(number + 1, _FILES_PER_COMMIT)
+            base = advance_baseline(BOUNDS_CHECK, table.context(commits))
+            what = f"bounds of {count:,} rows in {commits * _FILES_PER_COMMIT:,} files"
+            yield _measured(what, "bounds", _place(table, commits, None))
+            table.commit(commits + 1, 1)
+            yield _measured("  since a baseline one commit ago", "bounds", _place(table, commits + 1, base))
+
+
+def _place(table: BoundsTable, checkpoint_id: int, baseline: Baseline | None) -> str:
+    return json.dumps([*table.place(), checkpoint_id, baseline and baseline.to_dict()])
 
 
 def _row_lines() -> Iterator[dict[str, Any]]:
@@ -83,11 +112,13 @@ def _measured(what: str, work: str, table: str) -> dict[str, Any]:
 def _child(work: str, table: str) -> None:
     """Measure one thing in this process and print it."""
     before = memory_kb("VmRSS")
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), time.process_time()
     _WORK[work](table)
-    seconds = time.perf_counter() - started
+    took = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - spent}
     peak = (memory_kb("VmHWM") - before) / 1024
-    print(json.dumps({"seconds": round(seconds, 3), "peak_mb": round(peak, 1)}))
+    print(
+        json.dumps({**{name: round(number, 3) for name, number in took.items()}, "peak_mb": round(peak, 1)})
+    )
 
 
 def _metadata(table: str, since: bool = False) -> None:
@@ -95,7 +126,7 @@ def _metadata(table: str, since: bool = False) -> None:
     access = TableAccess(CatalogConfig(name, properties), identifier)
     begin = None
     if since:
-        metadata = access.metadata()
+        metadata = access.spooled_metadata()
         chain = metadata.head("main")
         for _ in range(NEW):
             link = metadata.link(chain) if chain is not None else None
@@ -105,6 +136,13 @@ def _metadata(table: str, since: bool = False) -> None:
     report = run_checks(checks, open_context(access, since=begin))
     if any(result.outcome is not Outcome.PASS for result in report.results):
         raise RuntimeError(str([(each.name, each.outcome) for each in report.results]))
+
+
+def _bounds(table: str) -> None:
+    properties, offsets, checkpoint_id, base = json.loads(table)
+    baseline = Baseline.from_dict(base) if base else None
+    by_partition = {int(partition): offset for partition, offset in offsets.items()}
+    prove_bounds(bounds_context(properties, by_partition, checkpoint_id, baseline))
 
 
 def _rows(directory: str, since: bool = False) -> None:
@@ -133,6 +171,7 @@ def _since(access: TableAccess) -> CheckContext:
 _WORK: dict[str, Callable[[str], None]] = {
     "metadata": _metadata,
     "metadata_since": lambda table: _metadata(table, since=True),
+    "bounds": _bounds,
     "rows": _rows,
     "rows_since": lambda table: _rows(table, since=True),
 }

@@ -48,7 +48,7 @@ CHECK = state_matches_table("kafka_partition", "kafka_offset", rows="one_to_one"
 def run(runs: int) -> list[dict[str, Any]]:
     """``bounds_proof_vs_manifest_decode``, ``bounds_incremental_vs_first`` and ``metadata_checks_10k_snapshots``."""
     with tempfile.TemporaryDirectory() as directory:
-        table = _Table(Path(directory, "bounds"))
+        table = BoundsTable(Path(directory, "bounds"))
         per_commit = FILES // _COMMITS
         for number in range(1, _COMMITS + 1):
             table.commit(number, per_commit)
@@ -57,7 +57,7 @@ def run(runs: int) -> list[dict[str, Any]]:
         entry = compared(
             "bounds_proof_vs_manifest_decode",
             runs,
-            lambda: _prove(first),
+            lambda: prove_bounds(first),
             table.decode,
             target=2.0,
             against=f"PyIceberg's fetch_manifest_entry over {FILES:,} files in {_COMMITS} manifests",
@@ -67,8 +67,8 @@ def run(runs: int) -> list[dict[str, Any]]:
         incremental = compared(
             "bounds_incremental_vs_first",
             runs,
-            lambda: _prove(newer),
-            lambda: _prove(first),
+            lambda: prove_bounds(newer),
+            lambda: prove_bounds(first),
             target=0.02,
             against=f"the first proof of {FILES:,} files; {max(FILES // 1_000, 1):,} are new",
         )
@@ -78,11 +78,12 @@ def run(runs: int) -> list[dict[str, Any]]:
         return [{**entry, "better": "lower"}, {**incremental, "better": "lower"}, _metadata_checks(runs)]
 
 
-class _Table:
+class BoundsTable:
     """``shop.orders``, partitioned by the topic's partition, whose files exist in its manifests only."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, rows_per_file: int = _ROWS) -> None:
         directory.mkdir()
+        self._rows = rows_per_file
         self.properties = {
             "type": "sql",
             "uri": f"sqlite:///{directory}/catalog.db",
@@ -113,30 +114,30 @@ class _Table:
 
     def _file(self, name: str, partition: int) -> DataFile:
         low = self._next[partition]
-        self._next[partition] = low + _ROWS
+        self._next[partition] = low + self._rows
         bounds = {1: partition.to_bytes(4, "little"), 2: low.to_bytes(8, "little")}
         return DataFile.from_args(
             content=DataFileContent.DATA,
             file_path=f"{self.properties['warehouse']}/shop/orders/data/{partition}/{name}.parquet",
             file_format=FileFormat.PARQUET,
             partition=Record(partition),
-            record_count=_ROWS,
+            record_count=self._rows,
             file_size_in_bytes=4_096,
             column_sizes={1: 100, 2: 900},
-            value_counts={1: _ROWS, 2: _ROWS},
+            value_counts={1: self._rows, 2: self._rows},
             null_value_counts={1: 0, 2: 0},
             lower_bounds=bounds,
-            upper_bounds={**bounds, 2: (low + _ROWS - 1).to_bytes(8, "little")},
+            upper_bounds={**bounds, 2: (low + self._rows - 1).to_bytes(8, "little")},
             spec_id=self.table.spec().spec_id,
         )
 
     def context(self, checkpoint_id: int, baseline: Baseline | None = None) -> CheckContext:
         """The table with the state that belongs to it."""
-        state = proof_worlds.state(
-            f"A:{checkpoint_id}", dict(self._next), operator=_OPERATOR, ids=lambda _: _JOB
-        )
-        access = TableAccess(CatalogConfig("bench", self.properties), "shop.orders")
-        return open_context(access, state=state, baseline=baseline)
+        return bounds_context(self.properties, dict(self._next), checkpoint_id, baseline)
+
+    def place(self) -> tuple[dict[str, str], dict[int, int]]:
+        """What :func:`bounds_context` needs in another process."""
+        return self.properties, dict(self._next)
 
     def decode(self) -> None:
         """Only what every reader of manifests has to do."""
@@ -150,7 +151,17 @@ class _Table:
             raise RuntimeError(f"{found} of {FILES} files")
 
 
-def _prove(context: CheckContext) -> None:
+def bounds_context(
+    properties: dict[str, str], offsets: dict[int, int], checkpoint_id: int, baseline: Baseline | None = None
+) -> CheckContext:
+    """A :class:`BoundsTable` with the state whose next offsets these are."""
+    state = proof_worlds.state(f"A:{checkpoint_id}", offsets, operator=_OPERATOR, ids=lambda _: _JOB)
+    access = TableAccess(CatalogConfig("bench", properties), "shop.orders")
+    return open_context(access, state=state, baseline=baseline)
+
+
+def prove_bounds(context: CheckContext) -> None:
+    """Prove the state by bounds alone."""
     # Without what the run before has found.
     result = run_checks([CHECK], replace(context, found={})).results[0]
     if result.evidence.get("verdict") != "proven":

@@ -82,8 +82,10 @@ def _unrecorded(
     context: CheckContext, writing: Writing, jobs: list[str], others: frozenset[str]
 ) -> Iterator[_Note]:
     for job_id in jobs:
-        is_first = job_id == jobs[0] and _is_first(context, writing, job_id, others)
-        if context.runs.parent(job_id) is None and not is_first:
+        if context.runs.parent(job_id) is not None:
+            continue
+        # Over the whole branch, so only where the answer counts.
+        if job_id != jobs[0] or not _is_first(context, writing, job_id, others):
             yield Outcome.UNKNOWN, f"no record says which state run {short(job_id)} was started from"
     strange = next((each.snapshot.snapshot_id for each in writing.written if not each.is_known), None)
     if strange is not None:

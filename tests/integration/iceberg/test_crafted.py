@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_flink_iceberg.iceberg import catalog
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.refs import RefChange, update_refs
@@ -75,3 +76,26 @@ def test_a_long_history_is_read_once_and_then_only_what_is_new(
     third = access.metadata()
     assert (len(whole), third.snapshot_count) == (read + 1, 4_001)
     assert list(third.snapshots()) == list(crafted.access().metadata().snapshots())
+
+
+def test_a_long_history_is_kept_on_disk_for_those_who_ask_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crafted = craft_table(tmp_path, 3_000)
+    monkeypatch.setattr(catalog, "SMALL", 2**19)
+    access, whole = crafted.access(), crafted.access().metadata()
+    first = access.spooled_metadata()
+    assert (first.is_spooled, whole.is_spooled) == (True, False)
+    assert access.spooled_metadata() is first
+    assert access.io().properties, "which needs no other copy"
+    assert access.refs_metadata() is first
+    assert list(first.snapshots()) == list(whole.snapshots())
+    assert first.snapshot_log == whole.snapshot_log
+    assert list(History(first).walk(first.head()).snapshots) == list(
+        History(whole).walk(whole.head()).snapshots
+    )
+    assert not access.metadata().is_spooled, "a restart has it in memory"
+    update_refs(crafted.access(), [RefChange("pin", whole.head() or 0)])
+    assert "pin" in access.spooled_metadata().refs
+    monkeypatch.undo()
+    assert not crafted.access().spooled_metadata().is_spooled, "little is simply read"

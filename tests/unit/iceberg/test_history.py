@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from airflow_flink_iceberg.iceberg.history import History
@@ -8,7 +10,7 @@ from airflow_flink_iceberg.model.errors import MetadataUnreadable
 from tests.unit.iceberg.chains import MAX, OPERATOR, Files, document, job, line, parsed, snapshot
 
 
-def ids(snapshots: tuple[Snapshot, ...]) -> list[int]:
+def ids(snapshots: Sequence[Snapshot]) -> list[int]:
     return [each.snapshot_id for each in snapshots]
 
 

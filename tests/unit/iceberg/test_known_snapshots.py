@@ -37,7 +37,9 @@ def beside(older: bytes, newer: bytes) -> TableMetadata | None:
 def told(metadata: TableMetadata) -> dict[str, Any]:
     """All that a version says."""
     plain = {
-        key: value for key, value in vars(metadata).items() if not key.startswith("_") and key != "known"
+        key: value
+        for key, value in vars(metadata).items()
+        if not key.startswith("_") and key not in ("known", "is_spooled")
     }
     more = {
         "snapshots": list(metadata.snapshots()),

@@ -62,7 +62,6 @@ ROW_MUTANTS = (
     Mutant("integrity/engines/arrow.py", "self.invalid += found.invalid\n", "pass\n", _KAFKA),
     Mutant("integrity/suite.py", "max(memory_mb // 4, 1)", "512", _PIECES),
     Mutant("integrity/engines/in_parallel.py", "taken + price > allowed", "False", _PARALLEL),
-    Mutant("integrity/engines/in_parallel.py", "cancel_futures=True", "cancel_futures=False", _PARALLEL),
     Mutant("integrity/engines/in_parallel.py", "asked.popleft()", "asked.pop()", _PARALLEL),
     Mutant("integrity/engines/columns.py", "if snapshot is None:\n        raise", "if False:\n        raise", _BAD),
     Mutant("flink/gateway.py", "not until_end and (job_id is not None", "(job_id is not None", _GATEWAY),

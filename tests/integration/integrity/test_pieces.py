@@ -159,6 +159,7 @@ def test_a_file_that_breaks_in_the_middle_is_one_problem_and_hides_no_other(smal
     answer = read(small)
     assert (answer.files, answer.problem_files) == (3, 1)
     assert answer.problems[0].path == f"file://{broken}"
+    assert "the manifest says" not in answer.problems[0].reason  # the cause, not that rows are missing then
     assert found(answer)[1] == {(1, 7): 2}
 
 

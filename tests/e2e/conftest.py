@@ -18,11 +18,11 @@ from tests.e2e.scheduler_world import World, open_world  # noqa: E402  # asserts
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka, Flink with 24 slots, the SQL Gateway and an Iceberg catalog.
 
-    Flink would give a TaskManager up that is silent for 50 s, as one is on a machine with too much to do, or while a
-    test has frozen it.
+    Flink would fail a stop whose TaskManager is silent for 10 s, and give that up after 50 s: one is on a machine with
+    too much to do, or while a test has frozen it.
     """
     directory: Path = tmp_path_factory.mktemp("stack")
-    patient = {"heartbeat.timeout": "300 s"}
+    patient = {"heartbeat.timeout": "300 s", "pekko.ask.timeout": "300 s"}
     with Stack(directory, checkpoint_interval=1.0, slots=24, flink_config=patient) as running:
         yield running
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg import triggers
 from airflow_flink_iceberg.model import FlinkJob
-from airflow_flink_iceberg.operators import arguments
 from airflow_flink_iceberg.restart.restart import RestartOptions, restart
 from airflow_flink_iceberg.restart.stop import StopOptions, stop
 from playground.rest import get_json
@@ -43,23 +41,18 @@ start = FlinkStartJobOperator(task_id="start", job=JOBS[0], savepoint=stop.outpu
 """
 
 FAILS_ONCE = """
-class FailsOnce(FlinkStopWithSavepointOperator):
-    def push_link(self, context, job_id):
-        if context["ti"].try_number == 1:
-            raise RuntimeError("the worker dies after the stop was sent")
-        super().push_link(context, job_id)
+def fail_once(context, result):
+    if context["ti"].try_number == 1:
+        raise RuntimeError("what the user does with the savepoint fails")
 
-stop = FailsOnce(task_id="stop", job=JOBS[0], retries=1, retry_delay=0.1)
+stop = FlinkStopWithSavepointOperator(
+    task_id="stop", job=JOBS[0], retries=1, retry_delay=0.1, post_execute=fail_once
+)
 start = FlinkStartJobOperator(task_id="start", job=JOBS[0], savepoint=stop.output)
 """
 
 MAPPED = """
 FlinkRestartJobOperator.partial(task_id="restart", pin=False).expand(job=JOBS)
-"""
-
-DEFERRABLE = """
-stop = FlinkStopWithSavepointOperator(task_id="stop", job=JOBS[0], deferrable=True)
-start = FlinkStartJobOperator(task_id="start", job=JOBS[0], savepoint=stop.output)
 """
 
 DOUBLE = """
@@ -115,7 +108,7 @@ def test_stop_and_start_as_two_tasks(stack: Stack, run: Run) -> None:
         assert rig.damage(rig.finish()) == (0, 0)
 
 
-def test_a_stop_that_fails_after_it_was_sent_attaches_at_its_retry(stack: Stack, run: Run) -> None:
+def test_a_task_that_fails_after_its_stop_returns_it_at_its_retry(stack: Stack, run: Run) -> None:
     with running_job(stack) as rig:
         rig.wait_rows(100)
         found = run(FAILS_ONCE, rig.job)
@@ -136,18 +129,6 @@ def test_two_jobs_restarted_by_one_mapped_task(stack: Stack, run: Run) -> None:
             assert done["savepoint"]["job_id"] == rig.first_job_id
             assert rig.running() == [done["running_job"]["job_id"]]
             assert rig.damage(rig.finish()) == (0, 0)
-
-
-def test_a_deferrable_stop(stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    polled = _no_hold(monkeypatch)
-    with running_job(stack) as rig:
-        rig.wait_rows(100)
-        found = run(DEFERRABLE, rig.job)
-        assert found["run"] == "success"
-        assert polled == ["FlinkTrigger"]
-        assert len(savepoints(rig)) == 1
-        assert rig.running() == [found["start"]["returned"]["job_id"]]
-        assert rig.damage(rig.finish()) == (0, 0)
 
 
 def test_the_integrity_operator_fails_on_a_table_that_is_doubled(stack: Stack, run: Run) -> None:
@@ -173,18 +154,3 @@ def test_the_integrity_operator_fails_on_a_table_that_is_doubled(stack: Stack, r
 def savepoints(rig: Rig) -> list[Path]:
     """The complete savepoints that lie where those of this job go."""
     return list(rig.stack.savepoint_dir.glob(f"{rig.job.name}-*/*/_metadata"))
-
-
-def _no_hold(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Defer at the first look that is not the last; returns which triggers have polled."""
-    polled: list[str] = []
-
-    def counted(look: Any, is_over: Any, **named: Any) -> Any:
-        polled.append(look.__qualname__.partition(".")[0])
-        return poll(look, is_over, **named)
-
-    poll = triggers.polling.poll
-    monkeypatch.setattr(arguments, "_INLINE_SECONDS", 0.0)
-    monkeypatch.setattr(triggers.polling, "MIN_HOLD", 0.2)
-    monkeypatch.setattr(triggers.base, "poll", counted)
-    return polled

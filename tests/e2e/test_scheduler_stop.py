@@ -27,6 +27,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are l
 STOP = """
 FlinkStopWithSavepointOperator(task_id="stop", job=JOBS[0], deferrable=True, retries=2, retry_delay=1)
 """
+STOP_AND_START = f"""
+stop = {STOP.strip()}
+FlinkStartJobOperator(task_id="start", job=JOBS[0], savepoint=stop.output)
+"""
 _LONGEST = 240.0
 """Seconds: this stack's Flink gives a silent TaskManager up after 300."""
 
@@ -46,7 +50,7 @@ def frozen(stack: Stack) -> Iterator[float]:
 def test_triggerer_and_scheduler_are_lost_while_the_stop_waits(world: World) -> None:
     with world.job() as rig:
         with world.holds.at("GET", f"/jobs/{rig.first_job_id}$") as look:
-            run = world.run("slow", STOP, rig.job)
+            run = world.run("slow", STOP_AND_START, rig.job)
             look.wait()
             with frozen(world.stack) as until:
                 look.over.set()
@@ -56,6 +60,8 @@ def test_triggerer_and_scheduler_are_lost_while_the_stop_waits(world: World) -> 
                     world.airflow.start_part(name)
         run.wait_end()
         check_stopped_once(world, rig, run)
+        assert rig.running() == [run.returned("start")["job_id"]]
+        assert rig.damage(rig.finish()) == (0, 0)
 
 
 def test_a_stop_that_is_cleared_while_it_waits_is_waited_for_again(world: World) -> None:
@@ -69,12 +75,12 @@ def test_a_stop_that_is_cleared_while_it_waits_is_waited_for_again(world: World)
                 run.clear("stop")
         assert run.wait_end()["stop"]["try_number"] >= 2
         check_stopped_once(world, rig, run)
+        assert rig.running() == []
+        assert set(rig.counts().values()) == {1}
 
 
 def check_stopped_once(world: World, rig: Rig, run: Run) -> None:
-    """One stop, one savepoint, which was returned, no job, and no row twice."""
+    """One stop, and one savepoint, which was returned."""
     savepoint = Savepoint.from_dict(run.returned("stop"))
     assert len(set(world.stop_ids(rig))) == 1
     assert [f"file:{path}" for path in world.savepoints(rig.first_job_id)] == [savepoint.path]
-    assert rig.running() == []
-    assert set(rig.counts().values()) == {1}

@@ -39,7 +39,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(topics.read_topics.__kwdefaults__ or {}, "timeout", 0.3)
 
 
-@pytest.mark.parametrize(("read", "own"), [("a", ONE), ("b", TWO)])
+@pytest.mark.parametrize(("read", "own"), [("a", ONE), ("b", TWO)], ids=["a", "b"])
 def test_an_address_of_the_connection_does_not_replace_those_of_two_clusters(read: str, own: str) -> None:
     assert f"brokers at {own} " in why_not(read, {"bootstrap.servers": OTHER})
 

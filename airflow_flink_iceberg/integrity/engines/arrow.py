@@ -38,7 +38,7 @@ from airflow_flink_iceberg.integrity.engines.pieces import (
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table
 
-_LEAST_THREADS, _MOST_THREADS = 4, 16
+_REMOTE_THREADS, _MOST_THREADS = 4, 16
 _LISTED_FILES = 20
 UNREADABLE = (OSError, pa.ArrowException, ValueError, ResolveError)
 """What reading a file can end in; the last two are PyIceberg's, for columns of another type or without field ids."""
@@ -256,7 +256,7 @@ def _read(
         work,
         (piece for task in tasks for piece in pieces_of(task)),
         result.take,
-        threads=_threads(),
+        threads=_threads(scan.table_metadata.location),
         cost=lambda piece: memory_of(piece, columns),
         allowed=memory_mb << 20,
     )
@@ -273,9 +273,11 @@ def _batches(
     return (batch.select(list(names)) for batch in whole)
 
 
-def _threads() -> int:
-    """More than one on one core: what is read from afar is mostly waited for."""
-    return min(max(os.cpu_count() or 1, _LEAST_THREADS), _MOST_THREADS)
+def _threads(location: str) -> int:
+    """As many as there are cores; a few more for what is read from afar, which is mostly waited for."""
+    cores = min(os.cpu_count() or 1, _MOST_THREADS)
+    # One more than there are cores costs a quarter more on a local disk.
+    return cores if location.startswith(("file:", "/")) else max(cores, _REMOTE_THREADS)
 
 
 def file_problem(path: str, error: Exception) -> FileProblem:

@@ -19,13 +19,41 @@ from airflow_flink_iceberg.model.errors import (
     OperationNotFound,
 )
 
-_JOB_NOT_FOUND = re.compile(
-    r"FlinkJobNotFoundException|Could not find Flink job|\bJob [0-9a-f]{32} not found"
-)
-# 1.20 says DuplicateJobSubmissionException, 2.3 DuplicateApplicationSubmissionException.
-_DUPLICATE = re.compile(r"Duplicate(?:Job|Application)SubmissionException")
 _INITIALIZING = re.compile(r"UnavailableDispatcherOperationException")
-_OPERATION_NOT_FOUND = re.compile(r"There is no (?:savepoint|checkpoint) operation with triggerId")
+_BY_TEXT: tuple[tuple[re.Pattern[str], type[FlinkRequestRefused], str], ...] = (
+    (
+        re.compile(r"FlinkJobNotFoundException|Could not find Flink job|\bJob [0-9a-f]{32} not found"),
+        JobNotFound,
+        (
+            "Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran here; look at the "
+            "list of jobs in Flink's web UI."
+        ),
+    ),
+    (
+        # With high availability only the result is left of a job that ended before its JobManager was replaced; a
+        # running job without checkpoints is a 200 instead.
+        re.compile(r"Checkpointing (?:has|was|is) not (?:been )?enabled"),
+        JobNotFound,
+        (
+            "Flink has forgotten this job's checkpoints: it ended before its JobManager was replaced; look for its "
+            "savepoint in the directory that it was to be written to."
+        ),
+    ),
+    (
+        re.compile(r"There is no (?:savepoint|checkpoint) operation with triggerId"),
+        OperationNotFound,
+        (
+            "Flink has forgotten this operation: its result is kept for 5 minutes and not over a restart of the "
+            "JobManager; look at the job's state and checkpoints instead."
+        ),
+    ),
+    (
+        # 1.20 says DuplicateJobSubmissionException, 2.3 DuplicateApplicationSubmissionException.
+        re.compile(r"Duplicate(?:Job|Application)SubmissionException"),
+        DuplicateJob,
+        "a job with this id was submitted before, Flink left it untouched; look at its state.",
+    ),
+)
 
 
 def unreachable(where: str, why: str) -> FlinkUnreachable:
@@ -47,25 +75,9 @@ def refusal(where: str, status: int, errors: Sequence[str]) -> FlinkError:
     # Any other job of the cluster may be just starting: a moment later it answers.
     if status in (502, 503, 504) or _INITIALIZING.search(text):
         return unreachable(where, f"Flink is not ready (HTTP {status}: {said})")
-    if _JOB_NOT_FOUND.search(text):
-        message = (
-            f"{where}: Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran "
-            "here; "
-            "look at the list of jobs in Flink's web UI."
-        )
-        return JobNotFound(message, status=status, reason=said)
-    if _OPERATION_NOT_FOUND.search(text):
-        message = (
-            f"{where}: Flink has forgotten this operation: its result is kept for 5 minutes and not over a restart "
-            "of the "
-            "JobManager; look at the job's state and checkpoints instead."
-        )
-        return OperationNotFound(message, status=status, reason=said)
-    if _DUPLICATE.search(text):
-        message = (
-            f"{where}: a job with this id was submitted before, Flink left it untouched; look at its state."
-        )
-        return DuplicateJob(message, status=status, reason=said)
+    for pattern, error, sentence in _BY_TEXT:
+        if pattern.search(text):
+            return error(f"{where}: {sentence}", status=status, reason=said)
     return FlinkRequestRefused(
         f"{where}: Flink refused with HTTP {status}: {said or 'no reason given'}.", status=status, reason=said
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 
-from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS
+from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS, CheckpointEntry
 from airflow_flink_iceberg.flink.deployments.base import StopProgress, StopRequest
 from airflow_flink_iceberg.flink.paths import normalise_path
 from airflow_flink_iceberg.flink.states import JobState
-from airflow_flink_iceberg.model.errors import JobFailed, JobNotFound
+from airflow_flink_iceberg.model.errors import JobFailed, JobNotFound, SavepointUnreadable
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.failover import refuse_if_doubling
 from airflow_flink_iceberg.restart.state import identify_savepoint
+from airflow_flink_iceberg.restart.state_files import saved_below
 from airflow_flink_iceberg.restart.systems import Patience, Systems
 
 
@@ -64,17 +65,41 @@ def _recover_lost(systems: Systems, request: StopRequest, progress: StopProgress
     if not progress.job_state.is_terminal:
         refuse_if_doubling(systems, request.job_id)
         return None
-    below = normalise_path(request.target_directory) + "/"
-    for entry in systems.client.checkpoints(request.job_id).history:
-        if entry.external_path and normalise_path(entry.external_path).startswith(below):
-            commit = CommitState.DONE if progress.job_state is JobState.FINISHED else CommitState.PENDING
-            return identify_savepoint(
-                systems, entry.external_path, request.job_id, commit=commit, taken_at=entry.triggered_at
-            )
+    commit = CommitState.DONE if progress.job_state is JobState.FINISHED else CommitState.PENDING
+    if entry := _in_history(systems, request):
+        path = str(entry.external_path)
+        return identify_savepoint(systems, path, request.job_id, commit=commit, taken_at=entry.triggered_at)
+    if saved := _in_directory(systems, request):
+        return identify_savepoint(systems, saved, request.job_id, commit=commit)
     raise JobFailed(
         f"Job {request.job_id} is {progress.job_state}, but no savepoint of ours lies below "
         f"{request.target_directory}; start from its newest retained checkpoint."
     )
+
+
+def _in_history(systems: Systems, request: StopRequest) -> CheckpointEntry | None:
+    below = normalise_path(request.target_directory) + "/"
+    try:
+        history = systems.client.checkpoints(request.job_id).history
+    except JobNotFound:
+        return None
+    return next(
+        (
+            entry
+            for entry in history
+            if entry.external_path and normalise_path(entry.external_path).startswith(below)
+        ),
+        None,
+    )
+
+
+def _in_directory(systems: Systems, request: StopRequest) -> str | None:
+    """A stop has a directory of its own, and ``_metadata`` is written last: what lies there whole is its savepoint."""
+    try:
+        found = saved_below(systems.state_files, request.target_directory)
+    except (SavepointUnreadable, OSError):
+        return None
+    return found[0] if len(found) == 1 else None
 
 
 def _is_settled(progress: StopProgress, lost_since: float) -> bool:

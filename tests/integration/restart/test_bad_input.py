@@ -253,6 +253,21 @@ def test_a_result_that_was_lost_is_found_among_the_checkpoints(flink, systems, s
     assert done.savepoint.path == flink.stopped_with[0]
 
 
+def test_a_result_lost_with_the_jobs_checkpoints_is_found_in_its_directory(flink, systems, steps) -> None:
+    """A JobManager with high availability that dies after FINISHED leaves nothing of the job but its result."""
+    forgotten = Answer(404, {"errors": ["Checkpointing has not been enabled."]})
+
+    def replace_jobmanager(request) -> None:
+        if f"/jobs/{OLD_JOB}/savepoints/" in request.path and flink.operations:
+            flink.operations.clear()
+            flink.script("GET", f"/jobs/{OLD_JOB}/checkpoints", forgotten, repeat_last=True)
+
+    flink.before = replace_jobmanager
+    done = restart(systems, steps, OPTIONS)
+    assert flink.count("POST", STOP) == 1
+    assert [done.savepoint.path, done.running_job.restored_path] == flink.stopped_with * 2
+
+
 def test_an_operation_that_the_cluster_forgot_is_sent_again_with_the_same_id(flink, systems, steps) -> None:
     flink.stop_outcome = "pending"
     forgotten: list[str] = []

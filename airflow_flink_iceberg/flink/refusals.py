@@ -25,8 +25,8 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[FlinkRequestRefused], str], ...] = (
         re.compile(r"FlinkJobNotFoundException|Could not find Flink job|\bJob [0-9a-f]{32} not found"),
         JobNotFound,
         (
-            "Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran here; look at the "
-            "list of jobs in Flink's web UI."
+            "Flink does not know this job: it ended long ago, was lost with its JobManager, or never ran here; look "
+            "at the list of jobs in Flink's web UI."
         ),
     ),
     (

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, conf
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_flink_iceberg.links import JOB_LINKS
 from airflow_flink_iceberg.model.errors import WaitTimeout
-from airflow_flink_iceberg.operators.base import MIN_HOLD, as_task_failure, require_seconds
+from airflow_flink_iceberg.operators.base import MIN_HOLD, as_task_failure, require_flag, require_seconds
 from airflow_flink_iceberg.templating import job_argument, rendered_job
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class FlinkSensor(BaseOperator):
     :param job: A :class:`FlinkJob`, or its dict or JSON.
     :param poll_interval: Seconds between two looks.
     :param timeout: Seconds until the wait fails.
+    :param soft_fail: Skip the task when the wait was in vain. What can no longer come still fails it.
     """
 
     template_fields: Sequence[str] = ("job",)
@@ -60,6 +62,7 @@ class FlinkSensor(BaseOperator):
         job: Any,
         poll_interval: float = 10.0,
         timeout: float = 3600.0,
+        soft_fail: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -68,6 +71,7 @@ class FlinkSensor(BaseOperator):
         self.job = job_argument(job)
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self.soft_fail = soft_fail
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -75,7 +79,13 @@ class FlinkSensor(BaseOperator):
         with as_task_failure():
             require_seconds("poll_interval", self.poll_interval)
             require_seconds("timeout", self.timeout)
-            return self.sense(context, rendered_job(self.job))
+            require_flag("soft_fail", self.soft_fail)
+            try:
+                return self.sense(context, rendered_job(self.job))
+            except WaitTimeout as error:
+                if not self.soft_fail:
+                    raise
+                raise AirflowSkipException(str(error)) from error
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Look again; what the event says is not trusted, Flink and the tables are."""

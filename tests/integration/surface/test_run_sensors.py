@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_flink_iceberg.model import FlinkJob, Savepoint
 from airflow_flink_iceberg.model.errors import WaitTimeout
@@ -98,6 +98,17 @@ def test_a_retry_watches_the_same_run_until_the_same_deadline(flink: ShopFlink) 
     assert store.values["wait"] == record
     # After a clear it is a new question.
     assert job_sensor(target_states=("FINISHED",)).execute(task_context(store, 1))["job_id"] != OLD_JOB
+
+
+def test_a_wait_in_vain_skips_softly_and_an_end_still_fails(flink: ShopFlink) -> None:
+    waits: dict[str, Any] = {"target_states": ("FINISHED",), "timeout": 0.3, "soft_fail": True}
+    with pytest.raises(AirflowSkipException, match=r"Waited 0\.3 s for job 'orders' in vain: .*RUNNING"):
+        job_sensor(**waits).execute(task_context())
+    with pytest.raises(AirflowFailException, match="soft_fail has to be True or False, not 'False'"):
+        job_sensor(**{**waits, "soft_fail": "False"}).execute(task_context())
+    flink.old.end("FAILED")
+    with pytest.raises(AirflowFailException, match=f"{OLD_JOB} is FAILED"):
+        job_sensor(**waits).execute(task_context())
 
 
 def test_a_forgotten_run_is_an_end(flink: ShopFlink) -> None:

@@ -6,12 +6,14 @@ files, or by the files' rows, so that what they repeat, or what they leave out, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.staged_files import StagedName, read_staged
 from airflow_flink_iceberg.integrity.engines.arrow import read_files
-from airflow_flink_iceberg.integrity.engines.bounds import bounds_of_staged
+from airflow_flink_iceberg.integrity.engines.bounds import Writer, bounds_of_staged, read_bounds
 from airflow_flink_iceberg.integrity.results import clean
 from airflow_flink_iceberg.model.errors import MetadataUnreadable
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
+    from airflow_flink_iceberg.iceberg.history import Snapshot
+    from airflow_flink_iceberg.integrity.context import CheckContext
+    from airflow_flink_iceberg.integrity.engines.bounds import BoundsReading
     from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage
     from airflow_flink_iceberg.integrity.proof_state import Staged
 
@@ -53,6 +58,47 @@ def staged_offsets(
     :raises MetadataUnreadable: see :func:`staged_files`.
     """
     reading = bounds_of_staged(table, snapshot_id, columns, staged_files(table, entries))
+    return _offsets(table, snapshot_id, columns, reading, by_rows=by_rows)
+
+
+def committed_meanwhile(
+    context: CheckContext,
+    snapshot_id: int | None,
+    columns: tuple[str, str],
+    entries: Collection[Staged],
+    *,
+    by_rows: bool,
+) -> OffsetCoverage | None:
+    """The offsets of what the state has staged, from the commits that have brought it since the table was judged.
+
+    A running job commits within moments of its checkpoint, and its sink then deletes the staged manifest.
+
+    :param snapshot_id: what was judged; commits above it are looked at.
+    :returns: ``None`` where there are none, they hold other rows, or not each offset is known.
+    """
+    metadata = context.access.metadata()
+    ancestors = History(metadata).ancestors(metadata.head(context.branch))
+    newer = itertools.takewhile(lambda snapshot: snapshot.snapshot_id != snapshot_id, ancestors)
+    found = [snapshot for snapshot in newer if _brings(snapshot, entries)]
+    rows = sum(snapshot.added_records or 0 for snapshot in found)
+    if not found or rows != sum(entry.rows for entry in entries):
+        return None
+    table, newest = context.access.load(), found[0].snapshot_id
+    ids = frozenset(snapshot.snapshot_id for snapshot in found)
+    reading = read_bounds(table, newest, columns, lambda _: Writer.OWN, added_by=ids)
+    return None if reading.has_deletes else _offsets(table, newest, columns, reading, by_rows=by_rows)
+
+
+def _brings(snapshot: Snapshot, entries: Iterable[Staged]) -> bool:
+    commit = snapshot.commit
+    return commit is not None and any(
+        entry.job_id == commit.job_id and entry.checkpoint_id >= commit.checkpoint_id for entry in entries
+    )
+
+
+def _offsets(
+    table: Table, snapshot_id: int, columns: tuple[str, str], reading: BoundsReading, *, by_rows: bool
+) -> OffsetCoverage | None:
     if reading.open and by_rows:
         files = [item.file for item in reading.open]
         rows = read_files(table, snapshot_id, columns, files, reading.coverage)

@@ -226,6 +226,29 @@ def test_rows_staged_over_several_partitions_prove_nothing_about_the_ends(
     assert "which of 2 partitions" in (found.description or "")
 
 
+@pytest.mark.parametrize(
+    ("commits", "outcome", "verdict"),
+    [
+        ({"A:3": [(0, 60, 70), (1, 50, 60)], "A:4": [(0, 70, 80)]}, Outcome.PASS, "proven"),
+        ({"A:3": [(0, 60, 70), (1, 60, 70)]}, Outcome.UNKNOWN, "unknown"),
+        ({"A:3": [(0, 60, 70), (1, 50, 55)]}, Outcome.WARN, "consistent"),
+        ({"A:4": [(0, 60, 70), (1, 50, 60)]}, Outcome.WARN, "consistent"),
+        ({"B:3": [(0, 60, 70), (1, 50, 60)]}, Outcome.WARN, "consistent"),
+    ],
+    ids=["as staged", "other offsets", "other rows", "with a later one", "of another run"],
+)
+def test_what_a_running_job_has_committed_meanwhile_is_read_there(
+    partitioned: Lake, commits: dict[str, list[tuple[int, int, int]]], outcome: Outcome, verdict: str
+) -> None:
+    """Its sink deletes the staged manifest after the commit, so between two looks the rows have moved."""
+    partitioned.commit("A:2", partitioned.offsets((0, 0, 60), (1, 0, 50)))
+    context = partitioned.context(state=state("A:3", [70, 60], "A:3+20"))
+    for stamp, offsets in commits.items():
+        partitioned.commit(stamp, partitioned.offsets(*offsets))
+    found = check(context, settle="rows")
+    assert (found.outcome, found.evidence["verdict"]) == (outcome, verdict), found.description
+
+
 def test_rows_staged_over_several_partitions_at_the_baseline_prove_nothing_either(partitioned: Lake) -> None:
     """Counted by hand: offsets 50..59 of partition 0 are lost, and 40..49 of partition 1 are there twice."""
     base = partitioned.commit("A:2", partitioned.offsets((0, 0, 50), (1, 0, 50)))

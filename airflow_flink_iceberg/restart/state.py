@@ -100,19 +100,25 @@ def read_state(systems: Systems, savepoint: Savepoint, *, own_stop: bool = False
 def read_newest_checkpoint(systems: Systems, job_id: str) -> SavepointMetadata | None:
     """The bytes of a running job's newest retained checkpoint; ``None``: there is none, or it cannot be read here.
 
-    A checkpoint may be replaced by its successor between the two looks, so it is tried a few times.
+    A checkpoint may be replaced by its successor between the two looks, and Flink's cached answer may show it as
+    discarded while its successor is not in there yet. So it is tried until the cache is renewed.
     """
     if systems.state_files is None:
         return None
     for _ in range(_CHECKPOINT_TRIES):
-        entry = systems.client.checkpoints(job_id).newest_completed
-        if entry is None or not entry.external_path:
+        stats = systems.client.checkpoints(job_id)
+        entry = stats.newest_completed
+        if entry is None:
+            if not stats.completed_count:
+                return None
+        elif not entry.external_path:
             return None
-        try:
-            return read_metadata(entry.external_path, systems.state_files)
-        except SavepointUnreadable as error:
-            log.info("Checkpoint %s of job %s cannot be read: %s", entry.id, job_id, error)
-            time.sleep(_CHECKPOINT_PAUSE)
+        else:
+            try:
+                return read_metadata(entry.external_path, systems.state_files)
+            except SavepointUnreadable as error:
+                log.info("Checkpoint %s of job %s cannot be read: %s", entry.id, job_id, error)
+        time.sleep(_CHECKPOINT_PAUSE)
     return None
 
 

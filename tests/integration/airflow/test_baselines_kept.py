@@ -16,6 +16,7 @@ from airflow_flink_iceberg.operators import IcebergIntegrityCheckOperator
 from airflow_flink_iceberg.restart.ledger import read_ledger
 from tests.integration.airflow.conftest import Job
 from tests.integration.fakes.flink import FakeFlink
+from tests.integration.fakes.http import Received
 from tests.integration.integrity.lake import Lake
 from tests.support.airflow_side import context
 
@@ -52,6 +53,22 @@ def test_each_night_begins_where_the_last_one_ended(lake: Lake, job: Job) -> Non
     assert (second["outcome"], second["evidence"]["consumed"]) == ("pass", 40)
     assert second["evidence"]["baseline_tag"] == first["evidence"]["baseline_kept"]
     assert {record.checkpoint_id for record in kept(lake).values()} == {2, 4}
+
+
+def test_a_cached_answer_without_the_successor_of_a_discarded_checkpoint_is_asked_again(
+    flink: FakeFlink, lake: Lake, job: Job
+) -> None:
+    """Flink marks the old one as discarded in the answer that it keeps cached; the new one is in the next answer."""
+    lake.commit("A:2", lake.offsets((0, 0, 60)))
+    job.checkpoint(2, [60])
+    job.fake.checkpoints[-1]["discarded"] = True
+
+    def renew(request: Received) -> None:
+        if request.path.endswith("/checkpoints") and flink.count("GET", r".*/checkpoints") == 2:
+            job.checkpoint(3, [60])
+
+    flink.before = renew
+    assert verify(since="last-proven")["outcome"] == "pass"
 
 
 def test_a_damaged_night_keeps_nothing_and_the_next_one_still_sees_it(lake: Lake, job: Job) -> None:

@@ -157,9 +157,14 @@ def touch(access: TableAccess) -> None:
     """Move the catalog's pointer to a new file of the same content, as a commit does that changes nothing of ours."""
     old = access.metadata_location()
     new = f"{old.rpartition('/')[0]}/{_next_version(old):05d}-{uuid.uuid4()}.metadata.json"
-    shutil.copyfile(old.removeprefix("file://"), new.removeprefix("file://"))
+    shutil.copyfile(_path(old), _path(new))
     if not _swap(access, old, new):
         raise RuntimeError(f"{access.identifier} moved while its pointer was moved")
+
+
+def _path(location: str) -> str:
+    """Of ``file:///x``, as PyIceberg writes it, or ``file:/x``, as Flink does."""
+    return f"/{location.removeprefix('file:').lstrip('/')}"
 
 
 def flink_stamp(job_id: str, operator_id: str, checkpoint_id: int) -> dict[str, str]:

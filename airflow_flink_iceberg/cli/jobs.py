@@ -74,6 +74,17 @@ def state_of(text: str) -> State:
     return f"file://{path.absolute()}"
 
 
+def read_script(path: str) -> str:
+    """The script that --sql names.
+
+    :raises InvalidValue: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"--sql {path} cannot be read: {error}") from error
+
+
 def record_path(options: argparse.Namespace) -> Path:
     """Where the record of a restart is kept: ``--store``, else a file of this job below the user's state directory.
 

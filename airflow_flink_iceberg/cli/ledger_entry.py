@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_flink_iceberg.cli.tables import open_table
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.model.ledger import LedgerEntry
     from airflow_flink_iceberg.restart.ledger_entries import Act
     from airflow_flink_iceberg.restart.steps import Steps, StepStore
-    from airflow_flink_iceberg.restart.systems import JobTables, Systems
+    from airflow_flink_iceberg.restart.systems import HasTables
+
+_Of = TypeVar("_Of", bound="HasTables")
 
 
 def add_ledger_argument(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +47,9 @@ def open_record(options: argparse.Namespace, name: str) -> StepStore:
 
 def record_act(
     options: argparse.Namespace,
-    systems: Systems | JobTables,
+    systems: _Of,
     steps: Steps,
-    make_entries: Callable[[Act], Iterable[LedgerEntry]],
+    make_entries: Callable[[Act[_Of]], Iterable[LedgerEntry]],
 ) -> bool:
     """Append the act's entries to the ledger of --ledger; false, after one warning, if that failed. Never raises.
 

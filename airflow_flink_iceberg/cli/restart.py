@@ -7,11 +7,10 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.cli.decisions import decision_exit_code, decision_text
-from airflow_flink_iceberg.cli.jobs import add_start_arguments, record_path, sinks_of
+from airflow_flink_iceberg.cli.jobs import add_start_arguments, read_script, record_path, sinks_of
 from airflow_flink_iceberg.cli.ledger_entry import add_ledger_argument, record_act
 from airflow_flink_iceberg.cli.output import PASS, complain, print_json, print_text
 from airflow_flink_iceberg.cli.systems import open_job
@@ -112,10 +111,7 @@ def run(options: argparse.Namespace) -> int:
 def _deployment(options: argparse.Namespace) -> tuple[SqlDeployment | JarDeployment, str | None]:
     if options.jar:
         return JarDeployment(options.jar, entry_class=options.entry_class, program_args=options.arg), None
-    try:
-        script = Path(options.sql).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InvalidValue(f"--sql {options.sql} cannot be read: {error}") from error
+    script = read_script(options.sql)
     return SqlDeployment(script), script
 
 

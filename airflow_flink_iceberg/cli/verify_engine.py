@@ -6,10 +6,10 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_flink_iceberg.checks import Check, Engine, Tier
+from airflow_flink_iceberg.cli.jobs import read_script
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -109,12 +109,5 @@ class NamedEngines:
         from airflow_flink_iceberg.flink.script import catalog_statements
         from airflow_flink_iceberg.integrity.engines.flink_sql import FlinkEngine
 
-        prepare = catalog_statements(_text(self.script)) if self.script else ()
+        prepare = catalog_statements(read_script(self.script)) if self.script else ()
         return FlinkEngine(GatewayClient(FlinkEndpoint(gateway)), engine, prepare)
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValue(f"--sql {path} cannot be read: {error}") from error

@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airflow_flink_iceberg.cli.jobs import read_script
 from airflow_flink_iceberg.cli.output import complain
 from airflow_flink_iceberg.cli.savepoint import read_state
 from airflow_flink_iceberg.cli.systems import open_job
@@ -115,7 +115,7 @@ def _of_running_job(
     options: argparse.Namespace, sink: TableSink, restart: Restart | None, stack: ExitStack
 ) -> GivenState:
     from airflow_flink_iceberg.restart.running_state import read_running_state
-    from airflow_flink_iceberg.restart.source import topics_in
+    from airflow_flink_iceberg.restart.topics_of_state import topics_in
 
     systems = stack.enter_context(open_job(options, [sink]))
     state = read_running_state(systems, restart.running_job.job_id if restart else None)
@@ -144,9 +144,8 @@ def made_of(options: argparse.Namespace, given: GivenState) -> str | None:
 
     if not options.sql:
         return None
-    script = Path(options.sql).read_text(encoding="utf-8")
     job = FlinkJob(options.job or options.table, deployment=SqlDeployment(options.sql), sinks=[given.sink])
-    return fingerprint(job, script, given.metadata)
+    return fingerprint(job, read_script(options.sql), given.metadata)
 
 
 def _flink(options: argparse.Namespace, stack: ExitStack) -> FlinkClient | None:

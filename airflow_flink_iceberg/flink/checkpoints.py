@@ -155,8 +155,12 @@ class CheckpointStats:
 
     @property
     def newest_completed(self) -> CheckpointEntry | None:
-        """The completed checkpoint or savepoint with the highest id that still exists."""
-        completed = (e for e in self.entries() if e.status is CheckpointStatus.COMPLETED and not e.discarded)
+        """The completed checkpoint or savepoint with the highest id, also one whose files are gone by now.
+
+        Flink marks a checkpoint as discarded in the very answer that it keeps cached, while its successor is not in
+        there yet: without the discarded ones a healthy job would seem to have completed none.
+        """
+        completed = (entry for entry in self.entries() if entry.status is CheckpointStatus.COMPLETED)
         return next(completed, None)
 
 

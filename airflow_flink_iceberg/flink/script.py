@@ -17,7 +17,6 @@ _TOKEN = re.compile(
     r"|(?P<open>/\*|['`\"])|(?P<word>[A-Za-z_]\w*)|(?P<space>\s+)|(?P<end>;)|(?P<other>.)",
     re.DOTALL,
 )
-_APART = r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\""
 _SET = re.compile(r"SET\s+(?:'((?:[^']|'')+)'|([\w.$\-]+))\s*=\s*(?:'((?:[^']|'')*)'|(\S+))", re.IGNORECASE)
 _PREPARES = {"CREATE", "ALTER", "USE", "LOAD", "UNLOAD", "ADD", "REMOVE", "DROP"}
 _BLOCKS = ("EXECUTE STATEMENT SET BEGIN", "BEGIN STATEMENT SET")
@@ -115,16 +114,6 @@ def single_query(text: str) -> str:
             f"Only reading statements may be run, and this one has {writing[0]}; quote it if it is a name."
         )
     return statements[0].text
-
-
-def split_outside(text: str, mark: str) -> list[str]:
-    """The pieces of a text around a mark, where that stands in no comment and in no quotes."""
-    pieces, begin = [], 0
-    for found in re.finditer(rf"{_APART}|({re.escape(mark)})", text, re.DOTALL):
-        if found[1]:
-            pieces.append(text[begin : found.start()])
-            begin = found.end()
-    return [*pieces, text[begin:]]
 
 
 def _statements(text: str) -> Iterator[_Statement]:

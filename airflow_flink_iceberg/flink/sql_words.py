@@ -1,4 +1,4 @@
-"""SQL as words with their depth in brackets: enough to find the names that a query reads."""
+"""SQL as words with their depth in brackets: enough to find the names that a query reads, and what is no comment."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+_COMMENT = r"--[^\n]*|/\*.*?\*/"
+_QUOTED = r"'(?:[^']|'')*'|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\""
 _WORD = re.compile(
-    r"(?P<hint>/\*\+.*?\*/)|(?P<comment>--[^\n]*|/\*.*?\*/)"
-    r"|(?P<word>'(?:[^']|'')*'|`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\"|[^\W\d]\w*|\d+|[^\s\w])",
-    re.DOTALL,
+    rf"(?P<hint>/\*\+.*?\*/)|(?P<comment>{_COMMENT})|(?P<word>{_QUOTED}|[^\W\d]\w*|\d+|[^\s\w])", re.DOTALL
 )
 # What may stand behind a table in a FROM and is no alias.
 _GOES_ON = {
@@ -41,6 +41,16 @@ def words(text: str, *, hints: bool = False) -> Iterator[Word]:
         depth -= value == ")"
         yield Word(value, max(depth, 0))
         depth += value == "("
+
+
+def split_outside(text: str, mark: str) -> list[str]:
+    """The pieces of a text around a mark, where that stands in no comment and in no quotes."""
+    pieces, begin = [], 0
+    for found in re.finditer(rf"{_COMMENT}|{_QUOTED}|({re.escape(mark)})", text, re.DOTALL):
+        if found[1]:
+            pieces.append(text[begin : found.start()])
+            begin = found.end()
+    return [*pieces, text[begin:]]
 
 
 def quoted(text: str) -> str:

@@ -137,10 +137,9 @@ class FlinkHook(BaseHook):
     ) -> Savepoint:
         """Stop a job atomically with a savepoint, as ``FlinkStopWithSavepointOperator`` does.
 
-        :param job: also as its dict or JSON.
-
         A retry of the task attaches to the recorded stop; outside of a task a repeat is a new stop.
 
+        :param job: also as its dict or JSON.
         :raises JobNotStoppable, OperationInFlight, SavepointFailed: the job goes on.
         :raises WaitTimeout: the stop goes on in Flink.
         """
@@ -186,11 +185,10 @@ class FlinkHook(BaseHook):
     ) -> RunningJob:
         """Start a job, guarded, as ``FlinkStartJobOperator`` does.
 
-        :param savepoint: What a stop has returned, also as dict or JSON, or a path; ``None``: without state, which only
-            the very first start of a job may be.
-
         A retry of the task attaches to the launched job. A script given by its path is found inside a task only.
 
+        :param savepoint: what a stop has returned, also as dict or JSON, or a path; ``None``: without state, which only
+            the very first start of a job may be.
         :raises RestartRefused: the guard refuses; nothing was started. :raises JobFailed, RestoreMismatch: it does
             not run from this state.
         """

@@ -6,15 +6,21 @@ for, newest first, so that the question "what is the head?" costs 5 ms.
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from airflow_flink_iceberg.iceberg.known_snapshots import Beside, Known, known_in
+from airflow_flink_iceberg.iceberg.metadata_document import (
+    DOCUMENT,
+    Document,
+    MetadataLogEntry,
+    Ref,
+    SnapshotLogEntry,
+    unzip,
+)
 from airflow_flink_iceberg.iceberg.snapshot_index import UNREADABLE, SnapshotIndex, unreadable
 from airflow_flink_iceberg.iceberg.snapshots import JOB_ID, Link, Snapshot, decode_snapshot, decode_snapshots
 from airflow_flink_iceberg.iceberg.spool import Spooled
@@ -25,50 +31,9 @@ _CHUNK = 1000
 """Snapshots searched at once: one by one costs ten times as much, all at once doubles the memory."""
 
 
-class Ref(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", omit_defaults=True):
-    """A branch or a tag; ``None`` in a retention field leaves it to the table's properties."""
-
-    snapshot_id: int
-    type: str
-    max_ref_age_ms: int | None = None
-    max_snapshot_age_ms: int | None = None
-    min_snapshots_to_keep: int | None = None
-
-
-class SnapshotLogEntry(msgspec.Struct, frozen=True, rename="kebab"):
-    """When a snapshot became the head of ``main``; milliseconds since the epoch."""
-
-    snapshot_id: int
-    timestamp_ms: int
-
-
-class MetadataLogEntry(msgspec.Struct, frozen=True, rename="kebab"):
-    """An older metadata file, which may have been deleted, and when it was written."""
-
-    metadata_file: str
-    timestamp_ms: int
-
-
-class _Document(msgspec.Struct, rename="kebab"):
-    format_version: int
-    location: str
-    table_uuid: str | None = None
-    last_updated_ms: int = 0
-    last_sequence_number: int = 0
-    properties: dict[str, str] | None = None
-    current_snapshot_id: int | None = None
-    current_schema_id: int | None = None
-    default_spec_id: int | None = None
-    refs: dict[str, Ref] | None = None
-    snapshots: list[msgspec.Raw] | None = None
-    snapshot_log: msgspec.Raw = msgspec.Raw(b"[]")
-    metadata_log: msgspec.Raw = msgspec.Raw(b"[]")
-
-
 _Entry = TypeVar("_Entry")
 _SNAPSHOT_LOG = msgspec.json.Decoder(tuple[SnapshotLogEntry, ...] | None)
 _METADATA_LOG = msgspec.json.Decoder(tuple[MetadataLogEntry, ...] | None)
-_DOCUMENT = msgspec.json.Decoder(_Document)
 _STAMPED_JOB = re.compile(rb'"%s"\s*:\s*"([^"\\]*)"' % re.escape(JOB_ID.encode()))
 
 
@@ -82,7 +47,7 @@ class TableMetadata:
 
     def __init__(
         self,
-        document: _Document,
+        document: Document,
         metadata_location: str,
         known: Known | None = None,
         parts: Spooled | None = None,
@@ -246,7 +211,7 @@ def parse_metadata(content: bytes | msgspec.Raw, metadata_location: str) -> Tabl
     """
     plain = unzip(content, metadata_location) if isinstance(content, bytes) else content
     try:
-        document = _DOCUMENT.decode(plain)
+        document = DOCUMENT.decode(plain)
     except UNREADABLE as error:
         raise MetadataUnreadable(f"Table metadata {metadata_location} cannot be read: {error}.") from error
     known = known_in(plain, document.snapshots or []) if isinstance(plain, bytes) else None
@@ -256,7 +221,7 @@ def parse_metadata(content: bytes | msgspec.Raw, metadata_location: str) -> Tabl
 def parse_beside(beside: Beside, known: Known, metadata_location: str) -> TableMetadata | None:
     """What :func:`parse_metadata` makes of the whole file; ``None``: the whole file has to be looked at."""
     try:
-        document = _DOCUMENT.decode(beside.document)
+        document = DOCUMENT.decode(beside.document)
     except UNREADABLE:
         return None
     found = document.snapshots or []
@@ -270,7 +235,7 @@ def parse_beside(beside: Beside, known: Known, metadata_location: str) -> TableM
 def parse_spooled(parts: Spooled, metadata_location: str) -> TableMetadata | None:
     """What :func:`parse_metadata` makes of the whole file; ``None``: the whole file has to be looked at."""
     try:
-        document = _DOCUMENT.decode(parts.document)
+        document = DOCUMENT.decode(parts.document)
     except UNREADABLE:
         return None
     snapshots, log = parts.stand_ins
@@ -281,28 +246,13 @@ def parse_spooled(parts: Spooled, metadata_location: str) -> TableMetadata | Non
     return TableMetadata(document, metadata_location, parts=parts)
 
 
-def unzip(content: bytes, metadata_location: str) -> bytes:
-    """The plain JSON of a metadata file (``*.gz.metadata.json`` and ``*.metadata.json.gz`` are gzipped).
-
-    :raises MetadataUnreadable: the compressed data is cut or corrupt.
-    """
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise MetadataUnreadable(
-            f"Table metadata {metadata_location} cannot be unzipped: {error}."
-        ) from error
-
-
 def _jobs_in(snapshots: Sequence[bytes | msgspec.Raw]) -> frozenset[bytes]:
     """The Flink jobs that snapshots are stamped with."""
     chunks = (b"".join(snapshots[start : start + _CHUNK]) for start in range(0, len(snapshots), _CHUNK))
     return frozenset(found for chunk in chunks for found in _STAMPED_JOB.findall(chunk))
 
 
-def _with_main(document: _Document) -> dict[str, Ref]:
+def _with_main(document: Document) -> dict[str, Ref]:
     refs = dict(document.refs or {})
     current = document.current_snapshot_id
     # Old tables have no refs, and write -1 where there is no snapshot.

@@ -20,7 +20,7 @@ from pyiceberg.table.update import (
 
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.iceberg.connect import reported
-from airflow_flink_iceberg.iceberg.metadata import Ref
+from airflow_flink_iceberg.iceberg.metadata_document import Ref
 from airflow_flink_iceberg.iceberg.refs_plan import Attempt, Plan, require_snapshots
 from airflow_flink_iceberg.model.errors import CatalogUnreachable
 

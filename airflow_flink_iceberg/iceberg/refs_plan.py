@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from airflow_flink_iceberg.iceberg.metadata import MAIN, Ref, TableMetadata
+from airflow_flink_iceberg.iceberg.metadata import MAIN, TableMetadata
+from airflow_flink_iceberg.iceberg.metadata_document import Ref
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 

@@ -9,7 +9,7 @@ import requests
 
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.iceberg.connect import reported
-from airflow_flink_iceberg.iceberg.metadata import Ref
+from airflow_flink_iceberg.iceberg.metadata_document import Ref
 from airflow_flink_iceberg.iceberg.pointers import RestPointer, raise_for_rest, rest_call, server_message
 from airflow_flink_iceberg.iceberg.refs_plan import Attempt, Plan
 from airflow_flink_iceberg.model.errors import InvalidValue

@@ -21,12 +21,8 @@ from sqlalchemy.orm import Session
 
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
 from airflow_flink_iceberg.iceberg.connect import reported
-from airflow_flink_iceberg.iceberg.metadata import (
-    MAIN,
-    MetadataLogEntry,
-    SnapshotLogEntry,
-    unzip,
-)
+from airflow_flink_iceberg.iceberg.metadata import MAIN
+from airflow_flink_iceberg.iceberg.metadata_document import MetadataLogEntry, SnapshotLogEntry, unzip
 from airflow_flink_iceberg.iceberg.pointers import SqlPointer
 from airflow_flink_iceberg.iceberg.refs_plan import Attempt, Plan, require_snapshots
 from airflow_flink_iceberg.model.errors import CatalogUnreachable, MetadataUnreadable

@@ -11,18 +11,17 @@ The shapes are those seen when restarts lost or doubled rows; letters are jobs, 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from airflow_flink_iceberg.model.commit import END_OF_INPUT, Commit
+from airflow_flink_iceberg.integrity.run_commits import RunCommits
+from airflow_flink_iceberg.model.commit import Commit
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.result import Outcome
 
 SHOWN = 5
 """Snapshots that a mark names; the others are counted."""
-_UNREADABLE = 2**64 - 1
 
 
 class Shape(StrEnum):
@@ -70,52 +69,6 @@ class Mark:
         self.rows = None if self.rows is None or rows is None else self.rows + rows
 
 
-@dataclass
-class _Seen:
-    """One run's commits, oldest first: two numbers of each, so that a long run takes little."""
-
-    newest: int = -1
-    end_rows: int | None = None
-    _ids: array[int] = field(default_factory=lambda: array("Q"))
-    _rows: array[int] = field(default_factory=lambda: array("Q"))
-
-    def add(self, commit: Commit) -> None:
-        if commit.is_end_of_input:
-            self.end_rows = commit.added_records
-        else:
-            self.newest = max(self.newest, commit.checkpoint_id)
-        self._ids.append(commit.checkpoint_id)
-        self._rows.append(_UNREADABLE if commit.added_records is None else commit.added_records)
-
-    def rows(self) -> int | None:
-        """Of all commits; ``None`` when one of the counts is not readable."""
-        return _sum(self._rows)
-
-    def above(self, bound: int) -> tuple[int, int | None] | None:
-        """The commits that a state which holds this run up to ``bound`` does not contain: the last one's id, and rows.
-
-        A drain's savepoint has an id above all others and its rows are committed under the end-of-input id, so after
-        such a state that last commit is no surplus.
-        """
-        is_drained = bound > self.newest
-        surplus = [
-            at
-            for at, checkpoint_id in enumerate(self._ids)
-            if checkpoint_id > bound
-            and not (checkpoint_id == END_OF_INPUT and (is_drained or self._rows[at] == 0))
-        ]
-        return (self._ids[surplus[-1]], _sum(self._rows[at] for at in surplus)) if surplus else None
-
-
-def _sum(rows: Iterable[int]) -> int | None:
-    total = 0
-    for count in rows:
-        if count == _UNREADABLE:
-            return None
-        total += count
-    return total
-
-
 class Judge:
     """Reads a chain oldest first; :attr:`marks` holds what stands out.
 
@@ -126,7 +79,7 @@ class Judge:
     def __init__(self, runs: Lineage, other_writers: Collection[str] = ()) -> None:
         self._runs = runs
         self._others = frozenset(other_writers)
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, RunCommits] = {}
         self._newest: dict[tuple[str, str | None], int] = {}
         self._replaced_by: dict[str, str] = {}
         self._current: str | None = None
@@ -174,7 +127,7 @@ class Judge:
             self._check_start(commit)
         elif job_id != self._current:
             self._check_return(commit)
-        self._seen.setdefault(job_id, _Seen()).add(commit)
+        self._seen.setdefault(job_id, RunCommits()).add(commit)
         self._current, self._last = job_id, commit
 
     def _is_stranger(self, job_id: str) -> bool:
@@ -232,7 +185,7 @@ class Judge:
                     rows=seen.rows(),
                 )
 
-    def _check_bound(self, commit: Commit, job_id: str, seen: _Seen, bound: int) -> None:
+    def _check_bound(self, commit: Commit, job_id: str, seen: RunCommits, bound: int) -> None:
         if surplus := seen.above(bound):
             newest, rows = surplus
             self._mark_rows(

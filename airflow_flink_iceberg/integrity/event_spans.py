@@ -21,7 +21,7 @@ from pyiceberg.table import FileScanTask
 
 from airflow_flink_iceberg.checks import EventTime
 from airflow_flink_iceberg.integrity.context import CheckContext
-from airflow_flink_iceberg.integrity.engines.columns import schema_of
+from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.model.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def read_spans(context: CheckContext, check: EventTime, added: Mapping[int, int 
 
     :param added: rows that each snapshot says it added.
     :raises InvalidValue: no such column of times.
-    :raises LookupError: the snapshot has been expired meanwhile.
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
     reader = _Reader(context, check)
     for entry in reader.live(added.keys()):
@@ -103,11 +103,8 @@ class _Reader:
         self._context = context
         self._check = check
         self._table = context.access.load()
-        found = self._table.snapshot_by_id(context.head_snapshot_id or 0)
-        if found is None:
-            raise LookupError(f"Snapshot {context.head_snapshot_id} has been expired since the check began.")
-        self._head = found
-        self._field_id, self._unit = _field(self._table, found.snapshot_id, check.column)
+        self._head = snapshot_of(self._table, context.head_snapshot_id or 0)
+        self._field_id, self._unit = _field(self._table, self._head.snapshot_id, check.column)
         self._spans: dict[int, Span] = {}
         self._unbounded: list[tuple[Span, DataFile]] = []
 

@@ -6,6 +6,7 @@ from airflow_flink_iceberg.checks import KafkaOffsets
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, read_files
 from airflow_flink_iceberg.integrity.engines.bounds import most_suspicious
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable
 from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage, TooManyRanges
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.integrity.settlement import suspects
@@ -21,7 +22,7 @@ def run_partly(check: KafkaOffsets, context: CheckContext, max_files: int) -> An
     shown = ", ".join(columns)
     try:
         rows, total = _read(context, columns, max_files)
-    except (InvalidValue, LookupError, TooManyRanges) as error:
+    except (InvalidValue, RowsUnreadable, TooManyRanges) as error:
         return Answer(Outcome.UNKNOWN, f"No row was proven: {error}", EXPECTED, "not readable", "rows", shown)
     summary = rows.coverage.summary(cap=LISTED)
     read = f"{rows.files - rows.problem_files:,} of {counted(total, 'file')} read, the most suspicious first"

@@ -33,7 +33,7 @@ def require_same_world(context: CheckContext, state: ProofState, baseline: Basel
         )
     if baseline.fingerprint != context.fingerprint and baseline.fingerprint and context.fingerprint:
         raise Unproven(
-            "the job's script, topics or sinks have changed since the baseline (another fingerprint): accept a new "
+            "the job's script, jar or topics have changed since the baseline (another fingerprint): accept a new "
             "baseline at the first state of the changed job"
         )
     if recreated := recreated_topic(baseline, context.topics):

@@ -118,7 +118,7 @@ def _settle(
         summary = reading.coverage.summary(cap=LISTED)
         text = _open_text(reading, summary, tier)
         return Settlement(doubled=summary.doubled, damaged=damaged, text=text, tier=tier, evidence=evidence)
-    staged = _staged(context, table, check, gap) if gap.pending else None
+    staged = _staged(context, check, gap) if gap.pending else None
     found, summary = _with_staged(_ends(context, state, gap), reading, read, staged)
     more = {
         "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
@@ -148,23 +148,18 @@ def _ends(context: CheckContext, state: ProofState, gap: HistoryGap) -> Ends:
     return Ends(gap.starts, state.offsets, gap.pending_at_baseline, staged, gap.pending_rows)
 
 
-def _staged(
-    context: CheckContext, table: Table, check: StateMatchesTable, gap: HistoryGap
-) -> OffsetCoverage | None:
+def _staged(context: CheckContext, check: StateMatchesTable, gap: HistoryGap) -> OffsetCoverage | None:
     """Which offsets are staged, ``None`` where that cannot be read: then their number has to do."""
     from airflow_flink_iceberg.integrity.staged_rows import committed_meanwhile, staged_offsets
 
     columns = (check.partition_column, check.offset_column)
-    by_rows = check.settle is Settle.ROWS
-    try:
-        return staged_offsets(table, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows)
-    except _UNREADABLE as error:
-        log.info("Staged rows are not to be had from their manifest: %s", first_line(error))
-    try:
-        return committed_meanwhile(context, gap.snapshot_id, columns, gap.pending, by_rows=by_rows)
-    except _UNREADABLE as error:
-        log.info("Staged rows could not be looked at: %s", first_line(error))
-        return None
+    for read in (staged_offsets, committed_meanwhile):
+        try:
+            by_rows = check.settle is Settle.ROWS
+            return read(context, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows)
+        except _UNREADABLE as error:
+            log.info("Staged rows could not be looked at: %s", first_line(error))
+    return None
 
 
 class _WriterOf:

@@ -17,6 +17,7 @@ from pyiceberg.manifest import DataFile, ManifestContent
 from airflow_flink_iceberg.checks import KafkaOffsets
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, read_files
+from airflow_flink_iceberg.integrity.engines.columns import snapshot_of
 from airflow_flink_iceberg.integrity.engines.coverage import (
     OffsetCoverage,
     OffsetRange,
@@ -118,7 +119,7 @@ def run_since(check: KafkaOffsets, context: CheckContext) -> Answer | None:
     columns = (check.partition_column, check.offset_column)
     try:
         rows = _read(context, columns, new)
-    except (FlinkIcebergError, OSError, LookupError, TooManyRanges) as error:
+    except (FlinkIcebergError, OSError, TooManyRanges) as error:
         text = f"No row since {baseline.claim} was proven: {first_line(error)}"
         return Answer(Outcome.UNKNOWN, text, EXPECTED, "not readable", "rows", ", ".join(columns))
     if rows is None or (baseline.basis is Basis.GIVEN and not rows.files):
@@ -156,9 +157,7 @@ def _declared(check: KafkaOffsets, context: CheckContext) -> Offsets:
 
 def _read(context: CheckContext, columns: tuple[str, str], new: _New) -> OffsetRows | None:
     table = context.access.load()
-    snapshot = table.snapshot_by_id(context.head_snapshot_id or 0)
-    if snapshot is None:
-        raise LookupError(f"snapshot {context.head_snapshot_id} has been expired since the check began")
+    snapshot = snapshot_of(table, context.head_snapshot_id or 0)
     if any(manifest.content is ManifestContent.DELETES for manifest in snapshot.manifests(table.io)):
         return None
     files = reading(new.files(table.io, snapshot), "file")

@@ -50,31 +50,37 @@ def staged_files(table: Table, entries: Iterable[Staged]) -> list[DataFile]:
 
 
 def staged_offsets(
-    table: Table, snapshot_id: int, columns: tuple[str, str], entries: Iterable[Staged], *, by_rows: bool
+    context: CheckContext,
+    snapshot_id: int,
+    columns: tuple[str, str],
+    entries: Iterable[Staged],
+    *,
+    by_rows: bool,
 ) -> OffsetCoverage | None:
-    """The offsets of what is staged; ``None``: not each of them is known.
+    """The offsets of what is staged on top of a snapshot; ``None``: not each of them is known.
 
     :param by_rows: whether data files may be read that bounds do not settle.
     :raises MetadataUnreadable: see :func:`staged_files`.
     """
+    table = context.access.load()
     reading = bounds_of_staged(table, snapshot_id, columns, staged_files(table, entries))
-    return _offsets(table, snapshot_id, columns, reading, by_rows=by_rows)
+    return _offsets(context, snapshot_id, columns, reading, by_rows=by_rows)
 
 
 def committed_meanwhile(
     context: CheckContext,
-    snapshot_id: int | None,
+    snapshot_id: int,
     columns: tuple[str, str],
     entries: Collection[Staged],
     *,
     by_rows: bool,
 ) -> OffsetCoverage | None:
-    """The offsets of what the state has staged, from the commits that have brought it since the table was judged.
+    """The same from the commits that have brought it since the table was judged.
 
     A running job commits within moments of its checkpoint, and its sink then deletes the staged manifest.
 
     :param snapshot_id: what was judged; commits above it are looked at.
-    :returns: ``None`` where there are none, they hold other rows, or not each offset is known.
+    :returns: ``None`` also where there are none, or they hold other rows.
     """
     metadata = context.access.metadata()
     ancestors = History(metadata).ancestors(metadata.head(context.branch))
@@ -83,10 +89,9 @@ def committed_meanwhile(
     rows = sum(snapshot.added_records or 0 for snapshot in found)
     if not found or rows != sum(entry.rows for entry in entries):
         return None
-    table, newest = context.access.load(), found[0].snapshot_id
-    ids = frozenset(snapshot.snapshot_id for snapshot in found)
-    reading = read_bounds(table, newest, columns, lambda _: Writer.OWN, added_by=ids)
-    return None if reading.has_deletes else _offsets(table, newest, columns, reading, by_rows=by_rows)
+    newest, ids = found[0].snapshot_id, frozenset(snapshot.snapshot_id for snapshot in found)
+    reading = read_bounds(context.access.load(), newest, columns, lambda _: Writer.OWN, added_by=ids)
+    return None if reading.has_deletes else _offsets(context, newest, columns, reading, by_rows=by_rows)
 
 
 def _brings(snapshot: Snapshot, entries: Iterable[Staged]) -> bool:
@@ -97,10 +102,18 @@ def _brings(snapshot: Snapshot, entries: Iterable[Staged]) -> bool:
 
 
 def _offsets(
-    table: Table, snapshot_id: int, columns: tuple[str, str], reading: BoundsReading, *, by_rows: bool
+    context: CheckContext,
+    snapshot_id: int,
+    columns: tuple[str, str],
+    reading: BoundsReading,
+    *,
+    by_rows: bool,
 ) -> OffsetCoverage | None:
-    if reading.open and by_rows:
-        files = [item.file for item in reading.open]
-        rows = read_files(table, snapshot_id, columns, files, reading.coverage)
-        return None if rows.problem_files or rows.invalid or rows.without_offset else reading.coverage
-    return None if reading.open else reading.coverage
+    if not reading.open:
+        return reading.coverage
+    if not by_rows:
+        return None
+    files = [item.file for item in reading.open]
+    mb = context.reading_mb
+    rows = read_files(context.access.load(), snapshot_id, columns, files, reading.coverage, memory_mb=mb)
+    return None if rows.problem_files or rows.invalid or rows.without_offset else reading.coverage

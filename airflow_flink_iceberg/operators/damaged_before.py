@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
+from airflow_flink_iceberg.operators.compared import Compared
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.model.commit import RunLink
     from airflow_flink_iceberg.model.job import TableSink
     from airflow_flink_iceberg.model.result import CheckReport, CheckResult
-    from airflow_flink_iceberg.restart.running_state import RunningState
     from airflow_flink_iceberg.restart.systems import Systems
-
-
-@dataclass(frozen=True)
-class _Looked:
-    """The running job, as all its tables are compared with it.
-
-    :param made_of: tells whether the job is still the same.
-    :param link: what its run was restored from, as far as the cluster knows.
-    """
-
-    state: RunningState
-    made_of: str | None = None
-    link: RunLink | None = None
 
 
 def with_damage_before(systems: Systems, script: str | None, report: CheckReport) -> CheckReport:
@@ -55,41 +41,26 @@ def _judged(systems: Systems, script: str | None) -> list[CheckResult]:
     return [_judge(systems, sink, looked) for sink in job.sinks]
 
 
-def _look(systems: Systems, script: str | None) -> _Looked:
+def _look(systems: Systems, script: str | None) -> Compared:
     from airflow_flink_iceberg.integrity.damaged_before import has_baseline
     from airflow_flink_iceberg.integrity.fingerprint import fingerprint
     from airflow_flink_iceberg.restart.facts import link_of_run
     from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
 
     if not any(has_baseline(systems.table(sink).metadata().properties) for sink in systems.job.sinks):
-        return _Looked(RunningState())
+        return Compared(RunningState())
     state = read_running_state(systems)
     link = link_of_run(systems, state.job_id) if state.job_id else None
-    return _Looked(state, fingerprint(systems.job, script, state.metadata), link)
+    return Compared(state, fingerprint(systems.job, script, state.metadata), link=link)
 
 
-def _judge(systems: Systems, sink: TableSink, looked: _Looked) -> CheckResult:
+def _judge(systems: Systems, sink: TableSink, looked: Compared) -> CheckResult:
     from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
-    from airflow_flink_iceberg.integrity.context import open_context
     from airflow_flink_iceberg.integrity.damaged_before import judge_before, unknown
-    from airflow_flink_iceberg.restart.facts import declared_writers
 
     name = systems.job.sink_name(sink)
     try:
-        context = open_context(
-            systems.table(sink),
-            branch=sink.branch,
-            since=LAST_PROVEN,
-            lineage=[looked.link] if looked.link else [],
-            flink=systems.client,
-            sink=replace(sink, other_writers=sorted(declared_writers(systems, sink))),
-            state=looked.state.metadata,
-            state_job_id=looked.state.job_id,
-            why_no_state=looked.state.why_not,
-            fingerprint=looked.made_of,
-            job_name=systems.job.name,
-        )
-        return judge_before(context, name)
+        return judge_before(looked.context(systems, sink, LAST_PROVEN), name)
     except FlinkIcebergError as error:
         return unknown(name, str(error))
 

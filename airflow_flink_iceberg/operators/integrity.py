@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
@@ -13,6 +13,7 @@ from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.job import ExternalDeployment
 from airflow_flink_iceberg.model.restart import Restart
 from airflow_flink_iceberg.operators.base import FlinkJobOperator, as_task_failure, require_flag
+from airflow_flink_iceberg.operators.compared import Compared
 from airflow_flink_iceberg.operators.failing import fail_once, require_on_unknown
 from airflow_flink_iceberg.operators.ledger_entry import record_act
 from airflow_flink_iceberg.operators.openlineage import CheckedTable
@@ -27,27 +28,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
 
     from airflow_flink_iceberg.checks import Check
-    from airflow_flink_iceberg.integrity.engines.sql import OpenEngine
     from airflow_flink_iceberg.integrity.kept_baselines import Keeping, Kept
     from airflow_flink_iceberg.model.job import TableSink
     from airflow_flink_iceberg.model.result import CheckReport, CheckResult
-    from airflow_flink_iceberg.model.topics import TopicFacts
-    from airflow_flink_iceberg.restart.running_state import RunningState
     from airflow_flink_iceberg.restart.systems import Systems
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What all tables of a job are compared with, and what else can be asked.
-
-    :param made_of: tells whether the job is still the same; ``topics``: whether its topics are.
-    """
-
-    restart: Restart | None
-    state: RunningState
-    made_of: str | None
-    topics: TopicFacts | None
-    engines: OpenEngine
 
 
 class IcebergIntegrityCheckOperator(FlinkJobOperator):
@@ -171,20 +155,20 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
 
         return open_systems(replace(self.flink_job, deployment=ExternalDeployment()), None)
 
-    def _given(self, systems: Systems, context: Context) -> _Given:
+    def _given(self, systems: Systems, context: Context) -> Compared:
         """What the tables are compared with; the newest checkpoint is read only if a check compares them with it."""
         from airflow_flink_iceberg.hooks.engines import ConnectedEngines
         from airflow_flink_iceberg.integrity.fingerprint import fingerprint
         from airflow_flink_iceberg.restart.running_state import RunningState, read_running_state
-        from airflow_flink_iceberg.restart.source import topics_in
+        from airflow_flink_iceberg.restart.topics_of_state import topics_in
 
         restart = self._restart()
         engines = ConnectedEngines(self.flink_job, lambda: script_if_known(self, context))
         if not any(check.name == "state_matches_table" for check in self._checks()):
-            return _Given(restart, RunningState(), None, None, engines)
+            return Compared(RunningState(), restart=restart, engines=engines)
         state = read_running_state(systems, restart.running_job.job_id if restart else None)
         made_of = fingerprint(self.flink_job, script_if_known(self, context), state.metadata)
-        return _Given(restart, state, made_of, topics_in(systems, state.metadata), engines)
+        return Compared(state, made_of, topics_in(systems, state.metadata), restart, engines=engines)
 
     def _keeping(self) -> Keeping | None:
         from airflow_flink_iceberg.integrity.baselines import Acceptance
@@ -197,37 +181,18 @@ class IcebergIntegrityCheckOperator(FlinkJobOperator):
         return Keeping(self.flink_job.name, Acceptance(self.accept_rows, self.reason or ""))
 
     def _check(
-        self, systems: Systems, sink: TableSink, given: _Given, keeping: Keeping | None, kept: list[Kept]
+        self, systems: Systems, sink: TableSink, given: Compared, keeping: Keeping | None, kept: list[Kept]
     ) -> CheckReport:
-        from airflow_flink_iceberg.iceberg.run_links import links_in_properties
-        from airflow_flink_iceberg.integrity.context import open_context
         from airflow_flink_iceberg.integrity.kept_baselines import keep_proof
         from airflow_flink_iceberg.integrity.suite import run_checks
-        from airflow_flink_iceberg.restart.facts import declared_writers
 
-        access = systems.table(sink)
-        context = open_context(
-            access,
-            branch=sink.branch,
-            since=given.restart if given.restart is not None else self._since(),
-            restart=given.restart,
-            lineage=links_in_properties(access.metadata().properties),
-            flink=systems.client,
-            sink=replace(sink, other_writers=sorted(declared_writers(systems, sink))),
-            state=given.state.metadata,
-            state_job_id=given.state.job_id,
-            why_no_state=given.state.why_not,
-            fingerprint=given.made_of,
-            topics=given.topics,
-            engines=given.engines,
-            job_name=self.flink_job.name,
-        )
+        context = given.context(systems, sink, given.restart or self._since())
         checks = self._checks()
         report = run_checks(checks, context)
         if keeping:
             report, found = keep_proof(report, checks, context, keeping)
             kept += found
-        location, catalog = access.metadata().location, access.config.properties
+        location, catalog = context.history.metadata.location, context.access.config.properties
         self.checked_tables.append(CheckedTable(sink.table, location, catalog, report.results))
         return report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.ledger import LedgerActor, LedgerEntry
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from airflow_flink_iceberg.model.job import FlinkJob
     from airflow_flink_iceberg.restart.ledger_entries import Act
     from airflow_flink_iceberg.restart.steps import Steps
-    from airflow_flink_iceberg.restart.systems import Systems
+    from airflow_flink_iceberg.restart.systems import HasTables
+
+_Of = TypeVar("_Of", bound="HasTables")
 
 
 def record_act(
     ledger: str | None,
     context: Context,
-    systems: Systems,
+    systems: _Of,
     steps: Steps,
-    make_entries: Callable[[Act], Iterable[LedgerEntry]],
+    make_entries: Callable[[Act[_Of]], Iterable[LedgerEntry]],
 ) -> bool:
     """Append the act's entries to the ledger; false, after one warning, if that failed. ``None``: there is no ledger.
 

@@ -14,8 +14,9 @@ from airflow_flink_iceberg.restart.systems import Systems, log
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.answers import JobSummary
+    from airflow_flink_iceberg.flink.client import FlinkClient
 
-DECLARE = (
+_DECLARE = (
     "Stop one of the two first, or list that job in TableSink(other_writers=...) if its rows are not ours."
 )
 
@@ -73,7 +74,7 @@ def gather_cluster(
         old_state=old_state,
         old_started_at=old.started_at if old else None,
         ended=frozenset(job.job_id for job in jobs if job.state.is_terminal),
-        rivals=tuple(_rival(job, "has the same name") for job in alive if job.name == systems.job.name),
+        rivals=tuple(namesake(job) for job in alive if job.name == systems.job.name),
         others=tuple(job for job in alive if job.name != systems.job.name),
     )
 
@@ -92,7 +93,7 @@ def look_at_others(
     if not unseen:
         return cluster
     try:
-        rivals = tuple(_rivals(systems, unseen, path, writes))
+        rivals = tuple(rivals_among(systems.client, unseen, path, writes))
     except FlinkUnreachable as error:
         return replace(cluster, reachable=False, why_not=str(error))
     found = {rival.job_id for rival in rivals}
@@ -100,32 +101,42 @@ def look_at_others(
     return replace(cluster, rivals=(*cluster.rivals, *rivals), seen=seen)
 
 
-def _rivals(
-    systems: Systems, jobs: Iterable[JobSummary], path: str | None, writes: Callable[[JobSummary], bool]
+def rivals_among(
+    client: FlinkClient, jobs: Iterable[JobSummary], path: str | None, writes: Callable[[JobSummary], bool]
 ) -> Iterator[Rival]:
+    """Those of a cluster's running jobs that write the same tables or run from the same state, as for
+    :func:`look_at_others`.
+
+    :raises FlinkUnreachable: the cluster, or a job that is just starting, does not answer.
+    """
     # The newest first: who was restored from a state started after it was taken.
     for count, job in enumerate(sorted(jobs, key=lambda job: job.started_at, reverse=True)):
         if writes(job):
-            yield replace(_rival(job, "writes the same table"), next_step=DECLARE)
-        elif count < _MAX_ASKED and path is not None and _is_from(systems, job.job_id, path):
+            yield replace(_rival(job, "writes the same table"), next_step=_DECLARE)
+        elif count < _MAX_ASKED and path is not None and _is_from(client, job.job_id, path):
             yield _rival(job, "was restored from the same state")
         elif count == _MAX_ASKED:
             log.warning("Only the newest %s jobs were asked for the state that they run from", _MAX_ASKED)
 
 
-def _is_from(systems: Systems, job_id: str, path: str) -> bool:
+def _is_from(client: FlinkClient, job_id: str, path: str) -> bool:
     deadline = time.monotonic() + _INITIALIZING_TIMEOUT
     while True:
         try:
-            restored = systems.client.checkpoints(job_id).restored
+            restored = client.checkpoints(job_id).restored
         except JobNotFound:
             return False
         except FlinkUnreachable:
             # A job that is just starting does not tell yet; the client has paused between its own tries.
-            if time.monotonic() > deadline or systems.client.status(job_id) is not JobState.INITIALIZING:
+            if time.monotonic() > deadline or client.status(job_id) is not JobState.INITIALIZING:
                 raise
         else:
             return restored is not None and same_path(restored.path or "", path)
+
+
+def namesake(job: JobSummary) -> Rival:
+    """A running job of our job's name."""
+    return _rival(job, "has the same name")
 
 
 def _rival(job: JobSummary, why: str) -> Rival:

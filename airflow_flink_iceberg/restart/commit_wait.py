@@ -12,22 +12,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS
 from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.listing import staged_checkpoints
-from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable, WaitTimeout
+from airflow_flink_iceberg.model.errors import InvalidValue, JobNotFound, SavepointUnreadable
 from airflow_flink_iceberg.model.savepoint import CommitState, Savepoint
 from airflow_flink_iceberg.restart.facts import SinkFacts, gather_sinks
-from airflow_flink_iceberg.restart.landed import (
-    CATCH_INTERVAL,
-    Look,
-    Phase,
-    Target,
-    landed,
-    newest_completed,
-)
+from airflow_flink_iceberg.restart.landed import Look, Phase, Target, landed
+from airflow_flink_iceberg.restart.newest import newest_checkpoints
 from airflow_flink_iceberg.restart.state import Entry, State, read_state
-from airflow_flink_iceberg.restart.systems import Systems, ticks
+from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
     from airflow_flink_iceberg.flink.checkpoints import CheckpointEntry
@@ -48,7 +41,7 @@ def choose_target(systems: Systems, job_id: str, checkpoint_id: int | None) -> T
     """
     started_at = next((job.started_at for job in systems.client.jobs() if job.job_id == job_id), 0)
     if checkpoint_id is None:
-        newest = newest_completed(systems.client.checkpoints(job_id))
+        newest = systems.client.checkpoints(job_id).newest_completed
         if newest is None:
             raise InvalidValue(
                 f"Job {job_id} has completed no checkpoint yet; wait for one, or name checkpoint_id."
@@ -76,7 +69,7 @@ def _look_at(systems: Systems, sink: SinkFacts, target: Target) -> Look:
             f"the cluster no longer knows job {target.job_id}, and {sink.name} has no commit of "
             f"checkpoint {target.checkpoint_id} or later",
         )
-    newest = newest_completed(stats)
+    newest = stats.newest_completed
     if newest is None or newest.id < target.checkpoint_id:
         return _not_completed(systems, target, newest.id if newest else None)
     state = _read_checkpoint(systems, target, newest)
@@ -112,21 +105,13 @@ def _read_checkpoint(systems: Systems, target: Target, newest: CheckpointEntry) 
 
 
 def _catch_next(systems: Systems, target: Target, gone: CheckpointEntry) -> State | None:
-    """The next checkpoint's bytes, read as soon as Flink tells of it; ``None``: they cannot be read either.
-
-    Flink deletes a checkpoint when the next one completes, and tells of that up to 3 s later: with short intervals
-    what it calls the newest is often gone.
-    """
+    """The next checkpoint's bytes, read as soon as Flink tells of it; ``None``: they cannot be read either."""
     if systems.state_files is None:
         return None
-    try:
-        for _ in ticks("the next checkpoint", CATCH_INTERVAL, CACHE_SECONDS):
-            newest = newest_completed(systems.client.checkpoints(target.job_id))
-            if newest is not None and newest.id > gone.id:
-                state = _read_checkpoint(systems, target, newest)
-                return state if state.readable else None
-    except WaitTimeout:
-        pass
+    for newest in newest_checkpoints(systems, target.job_id):
+        if newest.id > gone.id:
+            state = _read_checkpoint(systems, target, newest)
+            return state if state.readable else None
     return None
 
 

@@ -38,6 +38,7 @@ from airflow_flink_iceberg.restart.state import State
 from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
+    from airflow_flink_iceberg.flink.answers import JobSummary
     from airflow_flink_iceberg.iceberg.metadata import TableMetadata
 
 __all__ = [
@@ -115,8 +116,16 @@ class SinkFacts:
     def is_strange(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
         """Whether a Flink job wrote it that is neither a run of the tree nor a declared other writer."""
         job_id = self.origin(snapshot).job_id
-        declared = self.other_writers.union(self.sink.other_writers)
-        return job_id is not None and job_id not in tree and job_id not in declared
+        return job_id is not None and job_id not in tree and job_id not in self.declared_writers
+
+    @property
+    def declared_writers(self) -> frozenset[str]:
+        """The declared other writers, by name and by id."""
+        return self.other_writers.union(self.sink.other_writers)
+
+    def declares(self, job: JobSummary) -> bool:
+        """Whether a job is a declared other writer."""
+        return not self.declared_writers.isdisjoint((job.job_id, job.name))
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,10 @@ class Facts:
     drained_runs: frozenset[str] = frozenset()
     others: tuple[OtherCluster, ...] = ()
     under_way: tuple[Finding, ...] = ()
+
+    def is_written_by(self, job: JobSummary) -> bool:
+        """Whether a job has committed to one of the tables, for which nobody has declared it."""
+        return any(sink.metadata.mentions(job.job_id) and not sink.declares(job) for sink in self.sinks)
 
     @property
     def tree(self) -> frozenset[str]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS, CheckpointStatus
+from airflow_flink_iceberg.flink.checkpoints import CACHE_SECONDS
 from airflow_flink_iceberg.model.errors import JobNotFound, WaitTimeout
 from airflow_flink_iceberg.restart.facts import SinkFacts
 from airflow_flink_iceberg.restart.systems import Systems, ticks
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.checkpoints import CheckpointEntry, CheckpointStats
+    from airflow_flink_iceberg.flink.checkpoints import CheckpointStats
     from airflow_flink_iceberg.iceberg.snapshots import Snapshot
     from airflow_flink_iceberg.model.commit import Commit
 
-CATCH_INTERVAL = 0.25
+_LIST_INTERVAL = 0.25
 
 
 class Phase(StrEnum):
@@ -57,16 +57,6 @@ class Look:
         return self.phase in (Phase.LANDED, Phase.EMPTY)
 
 
-def newest_completed(stats: CheckpointStats) -> CheckpointEntry | None:
-    """The newest completed checkpoint, also one whose files are gone by now.
-
-    Flink marks a checkpoint as discarded in the very answer that it keeps cached, while its successor is not in there
-    yet: without the discarded ones a healthy job would seem to have completed none.
-    """
-    completed = (entry for entry in stats.entries() if entry.status is CheckpointStatus.COMPLETED)
-    return next(completed, None)
-
-
 def landed(systems: Systems, sink: SinkFacts, target: Target) -> Look | None:
     """A commit of this very run with an id >= N, or why none can be told; ``None``: there is none.
 
@@ -101,7 +91,7 @@ def _is_of_an_earlier_life(systems: Systems, commit: Commit, target: Target) -> 
     commit above all of them is not its own. One that began with nothing has none from before.
     """
     try:
-        for _ in ticks("Flink's list of checkpoints", CATCH_INTERVAL, CACHE_SECONDS):
+        for _ in ticks("Flink's list of checkpoints", _LIST_INTERVAL, CACHE_SECONDS):
             stats = systems.client.checkpoints(target.job_id)
             if stats.restored is None and stats.restored_count == 0:
                 return True
@@ -114,7 +104,7 @@ def _is_of_an_earlier_life(systems: Systems, commit: Commit, target: Target) -> 
 
 def _newest_id(stats: CheckpointStats) -> int:
     """The newest id that the run is known to have reached; a failover empties Flink's list."""
-    newest = newest_completed(stats)
+    newest = stats.newest_completed
     restored = stats.restored.id if stats.restored else -1
     return max(restored, newest.id if newest else -1)
 

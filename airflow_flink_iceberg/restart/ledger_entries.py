@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from airflow_flink_iceberg.model.baseline import Baseline
 from airflow_flink_iceberg.model.decision import Decision, Finding, Verdict
@@ -31,22 +31,25 @@ from airflow_flink_iceberg.restart.ledger_fields import (
 )
 from airflow_flink_iceberg.restart.ledger_orphans import orphan_savepoints
 from airflow_flink_iceberg.restart.steps import Steps
-from airflow_flink_iceberg.restart.systems import JobTables, Systems, log, now_ms
+from airflow_flink_iceberg.restart.systems import HasTables, Systems, log, now_ms
 
 NEVER_RESTORE = (
     "never restore: the same stop has left it beside the savepoint that was adopted; it would double rows"
 )
 
 
+_Of = TypeVar("_Of", bound=HasTables)
+
+
 @dataclass(frozen=True)
-class Act:
+class Act(Generic[_Of]):
     """Whose act it is and by which record it can be told from every other act.
 
     An id is derived from the record's nonce and the epoch it was last written under: a retry has the same, the run
     after a clear has the same only if it did nothing anew.
     """
 
-    systems: Systems | JobTables
+    systems: _Of
     steps: Steps
     actor: LedgerActor
 
@@ -71,7 +74,7 @@ class Act:
         )
 
 
-def restart_entries(act: Act, done: Restart) -> Iterator[LedgerEntry]:
+def restart_entries(act: Act[Systems], done: Restart) -> Iterator[LedgerEntry]:
     """A restart, the risk that was accepted with it, and the savepoints that must never be restored."""
     yield act.entry(
         LedgerAction.RESTART,
@@ -88,7 +91,7 @@ def restart_entries(act: Act, done: Restart) -> Iterator[LedgerEntry]:
 
 
 def start_entries(
-    act: Act, running: RunningJob, decision: Decision, given: Savepoint | RestorePoint | str | None
+    act: Act[Any], running: RunningJob, decision: Decision, given: Savepoint | RestorePoint | str | None
 ) -> Iterator[LedgerEntry]:
     """A start, and the risk that was accepted with it, if one was."""
     positions = given.sinks if isinstance(given, RestorePoint) else ()
@@ -97,13 +100,13 @@ def start_entries(
     yield from _risk(act, decision, running)
 
 
-def stop_entries(act: Act, savepoint: Savepoint) -> Iterator[LedgerEntry]:
+def stop_entries(act: Act[Systems], savepoint: Savepoint) -> Iterator[LedgerEntry]:
     """A stop, with the heads of the tables once the job had ended; and the savepoints never to be restored."""
     yield act.entry(LedgerAction.STOP, savepoint.path, savepoint=savepoint, tables=tables_now(act.systems))
     yield from _orphans(act, savepoint)
 
 
-def rollback_entries(act: Act, done: Rollback) -> Iterator[LedgerEntry]:
+def rollback_entries(act: Act[Any], done: Rollback) -> Iterator[LedgerEntry]:
     """A rollback that was executed; a dry run is no act, and leaves nothing."""
     tables = tuple(
         LedgerTable(
@@ -128,7 +131,7 @@ def rollback_entries(act: Act, done: Rollback) -> Iterator[LedgerEntry]:
     )
 
 
-def recovery_entries(act: Act, done: Recovery) -> Iterator[LedgerEntry]:
+def recovery_entries(act: Act[Any], done: Recovery) -> Iterator[LedgerEntry]:
     """A recovery that was executed, with every manifest that it has appended; a dry run leaves nothing."""
     appended = [
         LedgerFinding(
@@ -154,7 +157,7 @@ def recovery_entries(act: Act, done: Recovery) -> Iterator[LedgerEntry]:
 
 
 def baseline_entries(
-    act: Act, kept: Iterable[tuple[Baseline, str | None]], outcome: Outcome | None = None
+    act: Act[Any], kept: Iterable[tuple[Baseline, str | None]], outcome: Outcome | None = None
 ) -> Iterator[LedgerEntry]:
     """Each baseline with the tag that it is kept under: proven, or accepted by a person with a number and a reason.
 
@@ -185,7 +188,9 @@ def baseline_entries(
         )
 
 
-def check_entries(act: Act, report: CheckReport, restart: Restart | None = None) -> Iterator[LedgerEntry]:
+def check_entries(
+    act: Act[Any], report: CheckReport, restart: Restart | None = None
+) -> Iterator[LedgerEntry]:
     """A run of integrity checks: its outcome, and every result that is no pass."""
     results = [result for result in report.results if result.outcome is not Outcome.PASS]
     yield act.entry(
@@ -211,16 +216,14 @@ def accepted_findings(decision: Decision) -> tuple[Finding, ...]:
     )
 
 
-def _risk(act: Act, decision: Decision, running: RunningJob) -> Iterator[LedgerEntry]:
+def _risk(act: Act[Any], decision: Decision, running: RunningJob) -> Iterator[LedgerEntry]:
     taken = accepted_findings(decision)
     if taken:
         risk = Decision(taken, decision.proven_by, accepted=decision.accepted, reason=decision.reason)
         yield act.entry(LedgerAction.ACCEPTED_RISK, running.job_id, running=running, decision=risk)
 
 
-def _orphans(act: Act, adopted: Savepoint) -> Iterator[LedgerEntry]:
-    if not isinstance(act.systems, Systems):
-        return
+def _orphans(act: Act[Systems], adopted: Savepoint) -> Iterator[LedgerEntry]:
     for orphan in orphan_savepoints(act.systems, act.steps, adopted):
         log.warning("Never restore %s: this stop has left it, and %s was adopted", orphan.path, adopted.path)
         yield act.entry(

@@ -13,7 +13,7 @@ from airflow_flink_iceberg.model.recovery import TableRecovery
 from airflow_flink_iceberg.model.restart import RunningJob
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
-from airflow_flink_iceberg.restart.systems import JobTables, Systems, log
+from airflow_flink_iceberg.restart.systems import HasTables, log
 
 
 def of_state(savepoint: Savepoint | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def recovered_table(table: TableRecovery) -> LedgerTable:
 
 
 def tables_now(
-    systems: Systems | JobTables, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
+    systems: HasTables, positions: Iterable[SinkPosition] = (), decision: Decision | None = None
 ) -> tuple[LedgerTable, ...]:
     """Every declared sink: what was recorded of it before, and where its branch is now."""
     known = {_place(position): position for position in positions}
@@ -82,7 +82,7 @@ def _place(found: SinkPosition | TableSink) -> tuple[str, str, str, str | None]:
 
 
 def _table(
-    systems: Systems | JobTables, sink: TableSink, position: SinkPosition | None, decision: Decision | None
+    systems: HasTables, sink: TableSink, position: SinkPosition | None, decision: Decision | None
 ) -> LedgerTable:
     name = systems.job.sink_name(sink)
     findings = decision.findings if decision else ()
@@ -103,7 +103,7 @@ def _table(
     )
 
 
-def _now(systems: Systems | JobTables, sink: TableSink) -> tuple[str | None, int | None]:
+def _now(systems: HasTables, sink: TableSink) -> tuple[str | None, int | None]:
     try:
         metadata = systems.table(sink).refs_metadata()
         return metadata.uuid, metadata.head(sink.branch)

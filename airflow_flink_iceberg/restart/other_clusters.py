@@ -7,15 +7,14 @@ start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from airflow_flink_iceberg.flink.paths import same_path
 from airflow_flink_iceberg.iceberg.in_time import in_time
-from airflow_flink_iceberg.model.errors import FlinkError, JobNotFound
-from airflow_flink_iceberg.restart.cluster_facts import DECLARE, Rival
+from airflow_flink_iceberg.model.errors import FlinkError
+from airflow_flink_iceberg.restart.cluster_facts import Rival, namesake, rivals_among
 from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 5.0
 """Seconds for all that one cluster is asked; they are waited for together."""
-_MAX_ASKED = 20
 _THREADS = 16
 
 
@@ -100,31 +98,13 @@ def _look(systems: Systems, facts: Facts, name: str, client: FlinkClient, path: 
     )
     # What the job's own cluster knows, too, was looked at there: both connections lead to one cluster.
     alive = tuple(job for job in _alive(client) if job.job_id not in known)
-    return OtherCluster(name, alive, tuple(_rivals(systems, facts, client, alive, path)))
+    ours_by_name = [job for job in alive if _is_namesake(systems, facts, job)]
+    rest = (job for job in alive if job not in ours_by_name)
+    rivals = (*map(namesake, ours_by_name), *rivals_among(client, rest, path, facts.is_written_by))
+    return OtherCluster(name, alive, rivals)
 
 
-def _rivals(
-    systems: Systems, facts: Facts, client: FlinkClient, alive: Iterable[JobSummary], path: str | None
-) -> Iterator[Rival]:
-    # The newest first, as on the job's own cluster: who runs from a state was started after it was taken.
-    for count, job in enumerate(sorted(alive, key=lambda job: job.started_at, reverse=True)):
-        writers = [sink.other_writers.union(sink.sink.other_writers) for sink in facts.sinks]
-        writes = any(
-            sink.metadata.mentions(job.job_id) and not {job.job_id, job.name} & declared
-            for sink, declared in zip(facts.sinks, writers, strict=True)
-        )
-        is_declared = bool(writers) and all({job.job_id, job.name} & declared for declared in writers)
-        if writes:
-            yield Rival(job.job_id, job.name, job.state, "writes the same table", DECLARE)
-        elif job.name == systems.job.name and not is_declared:
-            yield Rival(job.job_id, job.name, job.state, "has the same name", DECLARE)
-        elif count < _MAX_ASKED and path is not None and _is_from(client, job.job_id, path):
-            yield Rival(job.job_id, job.name, job.state, "was restored from the same state")
-
-
-def _is_from(client: FlinkClient, job_id: str, path: str) -> bool:
-    try:
-        restored = client.checkpoints(job_id).restored
-    except JobNotFound:
-        return False
-    return restored is not None and same_path(restored.path or "", path)
+def _is_namesake(systems: Systems, facts: Facts, job: JobSummary) -> bool:
+    """Of our name, and not declared as another writer of every table."""
+    is_declared = bool(facts.sinks) and all(sink.declares(job) for sink in facts.sinks)
+    return job.name == systems.job.name and not is_declared

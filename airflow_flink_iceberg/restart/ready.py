@@ -23,7 +23,7 @@ def ready_beside(systems: Systems) -> Iterator[Future[None]]:
     # Opened here: who finds connections may not be asked by several threads.
     tables = [systems.table(sink) for sink in systems.job.sinks]
     with ThreadPoolExecutor(1 + min(len(tables), _MOST_TABLES)) as pool:
-        prepared = pool.submit(systems.deployment.prepare, plan=False)
+        prepared = pool.submit(systems.deployment.prepare)
         for table in tables:
             pool.submit(table.metadata)
         yield prepared

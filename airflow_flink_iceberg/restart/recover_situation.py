@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from airflow_flink_iceberg.model.errors import FlinkIcebergError, FlinkUnreachable, JobNotFound
+from airflow_flink_iceberg.model.errors import FlinkUnreachable, JobNotFound
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart.entries import pending_entries
@@ -17,13 +17,13 @@ from airflow_flink_iceberg.restart.facts import (
     gather_sinks,
     link_of_running,
 )
+from airflow_flink_iceberg.restart.newest import newest_checkpoints
 from airflow_flink_iceberg.restart.other_clusters import living_elsewhere
+from airflow_flink_iceberg.restart.restored_from import state_before
 from airflow_flink_iceberg.restart.staged_rules import StateFacts
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import State, read_state
 from airflow_flink_iceberg.restart.systems import Systems
-
-_READ_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,9 @@ def gather_situation(systems: Systems, given: Savepoint | str | None, runs: Iter
     sinks = gather_sinks(systems, state.savepoint.job_id)
     lineage = _lineage(systems, sinks, state)
     facts = Facts(state, sinks, ClusterFacts(), lineage)
-    handed_on = (*_restored(systems, lineage, state), *([read_state(systems, wanted)] if wanted else []))
+    link = lineage.parent(state.savepoint.job_id)
+    before = (state_before(systems, link) if link else None, read_state(systems, wanted) if wanted else None)
+    handed_on = tuple(each for each in before if each is not None)
     return Situation(
         facts,
         facts.tree | frozenset(runs),
@@ -127,19 +129,12 @@ def _without_state(
 
 
 def _newest_of(systems: Systems, job_id: str) -> State | None:
-    """The newest completed checkpoint of a running job, which it may replace while we read."""
+    """The newest completed checkpoint of a running job; ``None``: it has completed none."""
     state: State | None = None
-    for _ in range(_READ_TRIES):
-        stats = systems.client.checkpoints(job_id)
-        done = [
-            each for each in (stats.latest_completed, stats.latest_savepoint) if each and each.external_path
-        ]
-        if not done:
-            return state
-        newest = max(done, key=lambda each: each.id)
+    for newest in newest_checkpoints(systems, job_id):
         state = read_state(systems, Savepoint(newest.external_path or "", newest.id, job_id))
         if state.readable:
-            return state
+            break
     return state
 
 
@@ -150,17 +145,3 @@ def _lineage(systems: Systems, sinks: tuple[SinkFacts, ...], state: State) -> Li
     except JobNotFound:
         link = None
     return lineage.with_links([link] if link else [])
-
-
-def _restored(systems: Systems, lineage: Lineage, state: State) -> tuple[State, ...]:
-    """The state that the state's own run was restored from, if the cluster still names its path."""
-    link = lineage.parent(state.savepoint.job_id)
-    if link is None:
-        return ()
-    try:
-        restored = systems.client.checkpoints(state.savepoint.job_id).restored
-    except FlinkIcebergError:
-        return ()
-    if restored is None or not restored.path or restored.id != link.checkpoint_id:
-        return ()
-    return (read_state(systems, Savepoint(restored.path, restored.id, link.parent_job_id)),)

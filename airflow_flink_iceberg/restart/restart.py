@@ -97,7 +97,7 @@ def _from_the_beginning(
     )
     refuse_early(before, options.start.accept)
     check_slots(systems, view)
-    systems.deployment.prepare()
+    systems.deployment.check_program()
     if options.pin:
         _pin_before(systems, steps, before, view, options)
     request = stopping.request_stop(systems, steps, options.stop, view, looked=look_of(before))
@@ -122,7 +122,7 @@ def _gone_on_with(
 
         def keep_ready() -> None:
             prepared.result()
-            systems.deployment.prepare()
+            systems.deployment.check_program()
             if request := stopping.recorded_request(steps):
                 # Who waits long wants to look at the run; who does not would pay for it in the downtime.
                 systems.on_run(request.job_id)

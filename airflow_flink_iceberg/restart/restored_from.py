@@ -15,7 +15,6 @@ from airflow_flink_iceberg.restart.state import State, read_state, run_that_took
 from airflow_flink_iceberg.restart.systems import Systems
 
 if TYPE_CHECKING:
-    from airflow_flink_iceberg.flink.answers import JobSummary
     from airflow_flink_iceberg.restart.facts import Facts
 
 _MAX_ASKED = 20
@@ -78,14 +77,20 @@ def know_drained(systems: Systems, facts: Facts) -> Facts:
         for sink in facts.sinks
     ):
         return facts
+    parent = state_before(systems, link)
+    drained = frozenset({link.parent_job_id}) if parent is not None and parent.drained else frozenset[str]()
+    return replace(facts, drained_runs=drained)
+
+
+def state_before(systems: Systems, link: RunLink) -> State | None:
+    """The state that a run was restored from by this link; ``None``: the cluster does not name its path any more."""
     try:
         restored = systems.client.checkpoints(link.job_id).restored
     except (JobNotFound, FlinkUnreachable):
-        return facts
+        return None
     if restored is None or not restored.path or restored.id != link.checkpoint_id:
-        return facts
-    parent = read_state(systems, Savepoint(restored.path, restored.id, link.parent_job_id))
-    return replace(facts, drained_runs=frozenset({link.parent_job_id})) if parent.drained else facts
+        return None
+    return read_state(systems, Savepoint(restored.path, restored.id, link.parent_job_id))
 
 
 def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
@@ -109,15 +114,8 @@ def link_unknown_writers(systems: Systems, facts: Facts) -> Facts:
 
 
 def _with_rivals(systems: Systems, facts: Facts) -> Facts:
-    def writes(job: JobSummary) -> bool:
-        return any(
-            sink.metadata.mentions(job.job_id)
-            and not {job.job_id, job.name} & sink.other_writers.union(sink.sink.other_writers)
-            for sink in facts.sinks
-        )
-
     path = facts.state.savepoint.path if facts.state else None
-    cluster = look_at_others(systems, facts.cluster, path, writes)
+    cluster = look_at_others(systems, facts.cluster, path, facts.is_written_by)
     return facts if cluster is facts.cluster else replace(facts, cluster=cluster)
 
 

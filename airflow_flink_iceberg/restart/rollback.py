@@ -21,7 +21,8 @@ from airflow_flink_iceberg.model.job import TableSink
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.rollback import Rollback, RollbackRefused, RollbackState, TableRollback
 from airflow_flink_iceberg.restart.facts import Facts
-from airflow_flink_iceberg.restart.rollback_plan import living_writers, plan_rollback, writers_of
+from airflow_flink_iceberg.restart.living_writers import living_writers, writers_of
+from airflow_flink_iceberg.restart.rollback_plan import plan_rollback
 from airflow_flink_iceberg.restart.steps import Step, Steps
 from airflow_flink_iceberg.restart.systems import Systems, log, now_ms
 

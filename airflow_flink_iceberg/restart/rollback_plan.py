@@ -7,7 +7,7 @@ start after it is SAFE with a restore gap of 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,7 +15,6 @@ from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
 from airflow_flink_iceberg.iceberg.snapshots import REPLACE
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.decision import Cause, Decision, Verdict
-from airflow_flink_iceberg.model.errors import FlinkUnreachable
 from airflow_flink_iceberg.model.restore_point import RestorePoint, SinkPosition
 from airflow_flink_iceberg.model.rollback import (
     MAX_LISTED,
@@ -36,7 +35,7 @@ from airflow_flink_iceberg.restart.facts import (
     link_unknown_writers,
 )
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.other_clusters import living_elsewhere
+from airflow_flink_iceberg.restart.living_writers import living_writers, writers_of
 from airflow_flink_iceberg.restart.pending import open_look
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
@@ -82,46 +81,6 @@ def abandoned_tag(job_name: str, at_ms: int, snapshot_id: int) -> str:
     owner = re.sub(r"[^A-Za-z0-9_-]+", "-", job_name)[:60].strip("-") or "job"
     moment = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"abandoned.{owner}.{moment}.{snapshot_id}"
-
-
-def living_writers(systems: Systems, name: str, writers: Iterable[str]) -> list[str]:
-    """Sentences about jobs that may still write: of this name, or a run whose commits the tables hold.
-
-    An unreachable cluster is one of them: what cannot be asked may be running.
-    """
-    try:
-        jobs = systems.client.jobs()
-    except FlinkUnreachable as error:
-        return [f"The cluster does not answer ({error}), so a running job cannot be excluded."]
-    ours = set(writers)
-    here = [("", job) for job in jobs if not job.state.is_terminal]
-    others = living_elsewhere(systems)
-    there = [(f" on cluster {other.name!r}", job) for other in others for job in other.alive]
-    return [
-        *(
-            f"Job {job.job_id} ({job.name!r}) is {job.state}{where}: a rollback below a running job loses or doubles "
-            "rows. Stop it first."
-            for where, job in (*here, *there)
-            if job.name == name or job.job_id in ours
-        ),
-        *(
-            f"The other cluster {other.name!r} does not tell its jobs ({other.why_not}), so a running job there cannot "
-            "be excluded."
-            for other in others
-            if other.why_not
-        ),
-    ]
-
-
-def writers_of(facts: Facts) -> frozenset[str]:
-    """The runs of this job that have written to its tables, and the run of the state."""
-    found = {facts.state.savepoint.job_id} if facts.state else set()
-    for sink in facts.sinks:
-        target = sink.recorded.snapshot_id if sink.recorded else None
-        for snapshot in sink.history.between(target, sink.head_id).snapshots:
-            if job_id := sink.origin(snapshot).job_id:
-                found.add(job_id)
-    return frozenset(found)
 
 
 def _facts(systems: Systems, point: RestorePoint) -> Facts:

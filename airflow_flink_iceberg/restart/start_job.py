@@ -61,7 +61,7 @@ def _start(
         wait_for_late_commit(systems, savepoint, options.commit_grace)
     # Before the facts are gathered: uploading a jar or running DDL takes time in which somebody may start the job.
     # Nothing is planned: the job is down, and the launch tells the same a moment later.
-    systems.deployment.prepare(plan=False)
+    systems.deployment.prepare()
     start = plan(systems, steps, savepoint, point, options)
     found = starting.recorded_start(steps) if start.alive else None
     if found is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from airflow_flink_iceberg.flink.metadata import SavepointMetadata, SinkKind, Sn
 from airflow_flink_iceberg.iceberg.staged import decode_delta_manifests
 from airflow_flink_iceberg.model.errors import SavepointUnreadable, WaitTimeout
 from airflow_flink_iceberg.model.savepoint import CommitState, IdSource, Savepoint
+from airflow_flink_iceberg.restart.newest import newest_checkpoints
 from airflow_flink_iceberg.restart.systems import Systems, log, ticks
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 # /checkpoints is served from a cache of web.refresh-interval (3 s by default): ask a little longer than that.
 _REST_HISTORY_SECONDS = 10.0
 _REST_HISTORY_INTERVAL = 0.25
-_CHECKPOINT_TRIES = 8
-_CHECKPOINT_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,9 @@ class State:
     :param sink_count: how many Iceberg sinks hold something in it.
     :param v1_operators: the committers of ``FlinkSink`` in it, whose ids are also what they stamp.
     :param v2_operators: what the entries of ``IcebergSink`` in it are stamped with: the ids of its aggregators.
-    :param source_ids: the operator ids of its Kafka sources.
-    :param source_topics: the same by source, by its operator id.
-    :param other_ids: those of all else that holds data in it: aggregates, joins, sources of other kinds.
-    :param topics: all that they read, also those whose splits they have finished; empty: not known.
+    :param source_topics: what its Kafka sources read, by their operator ids, also topics whose splits are finished; one
+        that does not tell has none.
+    :param other_ids: operator ids of all else that holds data in it: aggregates, joins, sources of other kinds.
     :param offsets: ``None``: not read, or two sources read one partition.
     :param own_stop: taken by the very run that is about to restore it, so nothing can have come in between unseen.
     """
@@ -67,9 +64,7 @@ class State:
     operator_uids: frozenset[str] = frozenset()
     drained: bool = False
     in_flight_data: bool = False
-    source_ids: frozenset[str] = frozenset()
     other_ids: frozenset[str] = frozenset()
-    topics: frozenset[str] = frozenset()
     source_topics: Mapping[str, frozenset[str]] = field(default_factory=dict)
     offsets: Mapping[str, int] | None = None
     sink_count: int = 0
@@ -80,6 +75,17 @@ class State:
     def readable(self) -> bool:
         """Whether the bytes were read."""
         return self.entries is not None
+
+    @property
+    def source_ids(self) -> frozenset[str]:
+        """The operator ids of its Kafka sources."""
+        return frozenset(self.source_topics)
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """All that its sources read; empty: not known."""
+        read = self.source_topics.values()
+        return frozenset[str]().union(*read) if all(read) else frozenset()
 
     @property
     def consumed_nothing(self) -> bool:
@@ -98,27 +104,14 @@ def read_state(systems: Systems, savepoint: Savepoint, *, own_stop: bool = False
 
 
 def read_newest_checkpoint(systems: Systems, job_id: str) -> SavepointMetadata | None:
-    """The bytes of a running job's newest retained checkpoint; ``None``: there is none, or it cannot be read here.
-
-    A checkpoint may be replaced by its successor between the two looks, and Flink's cached answer may show it as
-    discarded while its successor is not in there yet. So it is tried until the cache is renewed.
-    """
+    """The bytes of a running job's newest checkpoint; ``None``: there is none, or it cannot be read here."""
     if systems.state_files is None:
         return None
-    for _ in range(_CHECKPOINT_TRIES):
-        stats = systems.client.checkpoints(job_id)
-        entry = stats.newest_completed
-        if entry is None:
-            if not stats.completed_count:
-                return None
-        elif not entry.external_path:
-            return None
-        else:
-            try:
-                return read_metadata(entry.external_path, systems.state_files)
-            except SavepointUnreadable as error:
-                log.info("Checkpoint %s of job %s cannot be read: %s", entry.id, job_id, error)
-        time.sleep(_CHECKPOINT_PAUSE)
+    for entry in newest_checkpoints(systems, job_id):
+        try:
+            return read_metadata(entry.external_path or "", systems.state_files)
+        except SavepointUnreadable as error:
+            log.info("Checkpoint %s of job %s cannot be read: %s", entry.id, job_id, error)
     return None
 
 
@@ -174,7 +167,7 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
     committers = metadata.committers()
     entries = _entries_of(committers)
     sources = _sources_of(metadata)
-    source_ids = frozenset(sources)
+    explained = {*sources, *(each.operator_id for each in committers)}
     return State(
         savepoint,
         own_stop,
@@ -183,15 +176,12 @@ def _state_of(savepoint: Savepoint, metadata: SavepointMetadata, own_stop: bool)
         operator_uids=frozenset(operator.uid for operator in metadata.operators if operator.uid),
         drained=metadata.kind is SnapshotKind.DRAIN,
         in_flight_data=metadata.channel_handles > 0,
-        source_ids=source_ids,
+        source_topics=sources,
         other_ids=frozenset(
             operator.id
             for operator in metadata.operators
-            if operator.holds_data
-            and operator.id not in source_ids.union(each.operator_id for each in committers)
+            if operator.holds_data and operator.id not in explained
         ),
-        topics=frozenset().union(*sources.values()) if all(sources.values()) else frozenset(),
-        source_topics=sources,
         offsets=_offsets_of(metadata),
         sink_count=sum(committer.sink is not SinkKind.OTHER for committer in committers),
         v1_operators=frozenset(each.operator_id for each in committers if each.sink is SinkKind.V1),

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from airflow_flink_iceberg.model.errors import FlinkAnswerInvalid, FlinkUnreachable, WaitTimeout
 
@@ -37,7 +37,7 @@ class Systems:
     :param savepoint_roots: directories below which savepoints may lie; empty: neither the connection nor the cluster
         names any.
     :param kafka: Kafka's properties that the connection gives, over those of the script; see
-        :func:`~airflow_flink_iceberg.restart.source.cluster_settings`.
+        :func:`~airflow_flink_iceberg.restart.topics_of_state.cluster_settings`.
     :param other_clusters: by name, what opens each other cluster on which a job may write the same tables.
     :param on_run: told the id of a run as soon as it is known, outside of the downtime: who waits wants to look at it.
     """
@@ -129,6 +129,17 @@ def ticks(what: str, poll_interval: float, timeout: float) -> Iterator[int]:
                 "waiting."
             )
         time.sleep(poll_interval)
+
+
+class HasTables(Protocol):
+    """A job and its tables, with or without its cluster."""
+
+    @property
+    def job(self) -> FlinkJob:
+        """The job."""
+
+    def table(self, sink: TableSink) -> TableAccess:
+        """The table of a sink."""
 
 
 @dataclass(frozen=True)

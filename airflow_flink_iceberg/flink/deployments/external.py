@@ -31,9 +31,6 @@ class ExternalJob(RestJob):
             "restarted here; stop it here and start it there, or give it a SqlDeployment or JarDeployment."
         )
 
-    def prepare(self, *, plan: bool = True) -> None:
-        """Nothing to do: whoever launches the job prepares it."""
-
     def request_stop(self, request: StopRequest) -> None:
         """Stop by REST if the deployment allows it.
 

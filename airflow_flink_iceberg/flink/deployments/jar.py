@@ -36,7 +36,7 @@ class JarJob(RestJob):
         self._planned: frozenset[str] | None = None
         self._is_planned = False
 
-    def prepare(self, *, plan: bool = True) -> None:
+    def prepare(self) -> None:
         """Find or upload the jar and check that it has an entry class; again, it does nothing.
 
         A killed try may leave an uploaded jar behind on the cluster, which disturbs nothing.

@@ -109,6 +109,13 @@ class RestJob:
         """A program does not tell."""
         return ()
 
+    def prepare(self) -> None:
+        """Nothing to do: whoever launches the job prepares it."""
+
+    def check_program(self) -> None:
+        """Only a launch tells."""
+        self.prepare()
+
     def planned_sources(self) -> frozenset[str] | None:
         """Not known."""
         return None

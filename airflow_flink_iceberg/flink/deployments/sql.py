@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_flink_iceberg.flink.answers import root_exception
@@ -59,21 +60,31 @@ class SqlJob(RestJob):
         self._gateway: GatewayClient | None = None
         self._session: GatewaySession | None = None
         self._is_planned = False
-        self._sources: dict[str, str] | None = None
-        self._has_sources = False
 
-    def prepare(self, *, plan: bool = True) -> None:
-        """Open a session, run all DDL in it and let Flink plan the INSERT, once; with an open session, only make sure
-        that it still lives.
-
-        Flink takes any DDL: a misspelt connector or column shows only when the INSERT is planned, and by then the old
-        job would have been stopped. Planning costs 0.14 to 0.34 s, which after the stop would be downtime for nothing.
+    def prepare(self) -> None:
+        """Open a session and run all DDL in it; with an open session, only make sure that it still lives.
 
         Repeatable as far as the DDL is (``IF NOT EXISTS``, ``TEMPORARY``); a killed try leaves an idle session
         behind, which the gateway drops by itself.
 
+        :raises GatewayFailed: a DDL statement failed; the message says which.
+        """
+        self._ready()
+
+    def check_program(self) -> None:
+        """Let Flink plan the INSERT, once.
+
+        Flink takes any DDL: a misspelt connector or column shows only when the INSERT is planned, and by then the old
+        job would have been stopped. Planning costs 0.14 to 0.34 s, which after the stop would be downtime for nothing.
+
         :raises GatewayFailed: a DDL statement failed, or the INSERT cannot be planned; the message says which.
         """
+        session = self._ready()
+        if not self._is_planned:
+            self._plan(session)
+            self._is_planned = True
+
+    def _ready(self) -> GatewaySession:
         if self._session is not None:
             try:
                 self._session.heartbeat()
@@ -81,9 +92,7 @@ class SqlJob(RestJob):
                 self._session = None
         if self._session is None:
             self._session = self._prepared_session()
-        if plan and not self._is_planned:
-            self._plan(self._session)
-            self._is_planned = True
+        return self._session
 
     def wanted_parallelism(self) -> int | None:
         """What the script or the properties set; a value that is no number is left to Flink."""
@@ -102,9 +111,9 @@ class SqlJob(RestJob):
     def planned_sources(self) -> frozenset[str] | None:
         """Out of Flink's plan of the INSERT; ``None``: the session's settings give sources uids.
 
-        :raises GatewayFailed: as :meth:`prepare`.
+        :raises GatewayFailed: as :meth:`check_program`.
         """
-        planned = self._planned()
+        planned = self._planned
         return None if planned is None else frozenset(planned)
 
     def planned_topics(self) -> Mapping[str, frozenset[str]]:
@@ -113,17 +122,16 @@ class SqlJob(RestJob):
         for table in self.kafka_tables():
             by_name.setdefault(table.name, set()).add(table.topics)
         known = {name: next(iter(topics)) for name, topics in by_name.items() if name and len(topics) == 1}
-        planned = self._planned() or {}
+        planned = self._planned or {}
         return {each: known[name] for each, name in planned.items() if known.get(name)}
 
+    @cached_property
     def _planned(self) -> dict[str, str] | None:
-        if not self._has_sources:
-            self.prepare()
-            if self._session is None:
-                return None
-            self._sources = _sources_in(self._session, self._explained())
-            self._has_sources = True
-        return self._sources
+        self.check_program()
+        session = self._ready()
+        settings = {str(row[0]): str(row[1]) for row in session.execute("SET")}
+        answer = session.execute(f"EXPLAIN JSON_EXECUTION_PLAN {self._explained()}")
+        return sources_of_plan(str(answer[0][0]), settings)
 
     def launch(self, start: StartRequest) -> None:
         """Submit the INSERT under our job id; a session lost since :meth:`prepare` is opened again, once.
@@ -220,12 +228,6 @@ class SqlJob(RestJob):
         except FlinkError:
             # Only the better reason is lost: the gateway's own refusal is what the caller has to see.
             return None
-
-
-def _sources_in(session: GatewaySession, insert: str) -> dict[str, str] | None:
-    settings = {str(row[0]): str(row[1]) for row in session.execute("SET")}
-    answer = session.execute(f"EXPLAIN JSON_EXECUTION_PLAN {insert}")
-    return sources_of_plan(str(answer[0][0]), settings)
 
 
 def launch_config(start: StartRequest) -> dict[str, str]:

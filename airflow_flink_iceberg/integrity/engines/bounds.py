@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 
-from airflow_flink_iceberg.integrity.engines.columns import schema_of
+from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
 from airflow_flink_iceberg.model.errors import InvalidValue
 
@@ -93,11 +93,9 @@ def read_bounds(
     :param columns: of the partition and of the offset.
     :param added_by: only files that these snapshots added; the other manifests are not even opened.
     :raises InvalidValue: a column is missing or neither int nor long.
-    :raises LookupError: the snapshot has been expired meanwhile.
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise LookupError(f"snapshot {snapshot_id} has been expired since the check began")
+    snapshot = snapshot_of(table, snapshot_id)
     reader = _Reader(table.io, _fields(table, snapshot_id, columns), writer_of, added_by)
     for manifest in snapshot.manifests(table.io):
         if manifest.content is ManifestContent.DELETES:
@@ -245,11 +243,9 @@ def most_suspicious(
 
     :raises InvalidValue: a column is missing or neither int nor long, or there are delete files, with which no part of
         the files can be judged alone.
-    :raises LookupError: the snapshot has been expired meanwhile.
+    :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise LookupError(f"snapshot {snapshot_id} has been expired since the check began")
+    snapshot = snapshot_of(table, snapshot_id)
     offset = _fields(table, snapshot_id, columns).offset
     manifests = snapshot.manifests(table.io)
     if any(manifest.content is ManifestContent.DELETES for manifest in manifests):

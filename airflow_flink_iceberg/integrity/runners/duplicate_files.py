@@ -16,6 +16,7 @@ from pyiceberg.manifest import DataFileContent, ManifestEntry, ManifestEntryStat
 
 from airflow_flink_iceberg.checks import DuplicateFiles
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, snapshot_of
 from airflow_flink_iceberg.integrity.judging import judge_count
 from airflow_flink_iceberg.integrity.results import Answer, counted, first_line, listed
 from airflow_flink_iceberg.model.result import Outcome, worst
@@ -51,7 +52,7 @@ def run(check: DuplicateFiles, context: CheckContext) -> Answer:
             Outcome.UNKNOWN, "The branch has no snapshot: nothing was proven.", EXPECTED, "no snapshot"
         )
     table = context.access.load()
-    live = _live(table, _snapshot(table, context.head_snapshot_id))
+    live = _live(table, snapshot_of(table, context.head_snapshot_id))
     added, why = _added_twice(context, table)
     again = {path: ids for path, ids in added.items() if path not in live.data}
     notes = list(_notes(check, context, live, again, why))
@@ -102,13 +103,6 @@ def _doubled(live: _Found, again: dict[str, list[int]]) -> str:
     if again:
         parts.append(f"{counted(len(again), 'file')} added by two snapshots, and live once now")
     return ", and ".join(parts)
-
-
-def _snapshot(table: Table, snapshot_id: int) -> Snapshot:
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
-        raise LookupError(f"snapshot {snapshot_id} has been expired since the check began")
-    return snapshot
 
 
 def _live(table: Table, snapshot: Snapshot) -> _Found:
@@ -168,13 +162,13 @@ def _added_twice(context: CheckContext, table: Table) -> tuple[dict[str, list[in
         for step in walk.snapshots:
             for path in _added(table, step.snapshot_id):
                 adders[path].append(step.snapshot_id)
-    except (OSError, LookupError) as error:
+    except (OSError, RowsUnreadable) as error:
         return {}, first_line(error)
     return {path: ids for path, ids in adders.items() if len(ids) > 1}, ""
 
 
 def _added(table: Table, snapshot_id: int) -> Iterator[str]:
-    manifests = _snapshot(table, snapshot_id).manifests(table.io)
+    manifests = snapshot_of(table, snapshot_id).manifests(table.io)
     own = [manifest for manifest in manifests if manifest.added_snapshot_id == snapshot_id]
     for entry in _entries(table.io, own):
         is_data = entry.data_file.content == DataFileContent.DATA

@@ -16,6 +16,7 @@ from airflow_flink_iceberg.checks import EventTime
 from airflow_flink_iceberg.checks.thresholds import spoken_seconds
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.continuity import short
+from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable
 from airflow_flink_iceberg.integrity.event_spans import Span, Spans, read_spans
 from airflow_flink_iceberg.integrity.judging import expected as limits_of
 from airflow_flink_iceberg.integrity.judging import judge_duration
@@ -52,7 +53,7 @@ def run(check: EventTime, context: CheckContext) -> Answer:
     before = _last_before(context)
     try:
         spans = read_spans(context, check, {**_added_by(before), **added})
-    except (InvalidValue, LookupError) as error:
+    except (InvalidValue, RowsUnreadable) as error:
         return Answer(Outcome.UNKNOWN, f"{error}", expected, "not readable", column=check.column)
     ordered = itertools.chain([before] if before else [], writing.by_flink(context.other_writers))
     jumps, newest = _jumps(check, ordered, spans.of)

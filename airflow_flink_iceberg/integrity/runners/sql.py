@@ -8,7 +8,8 @@ from typing import Any
 from airflow_flink_iceberg.checks import Sql
 from airflow_flink_iceberg.checks.statement import TABLE
 from airflow_flink_iceberg.checks.thresholds import number_threshold, outcome_of
-from airflow_flink_iceberg.flink.script import single_query, split_outside
+from airflow_flink_iceberg.flink.script import single_query
+from airflow_flink_iceberg.flink.sql_words import split_outside
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Rows
 from airflow_flink_iceberg.integrity.plan import open_engine

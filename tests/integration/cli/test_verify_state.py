@@ -108,6 +108,8 @@ def test_a_changed_script_is_seen_and_a_missing_one_is_said(lake: Lake, run: Run
     assert (without["outcome"], "--sql FILE" in without["description"]) == ("unknown", True)
     script.write_text(script.read_text().replace("FROM t", "FROM t WHERE id > 3"))
     assert "another fingerprint" in verify(run, *since, *given)["description"]
+    assert verify(run, *since, "--sql", str(tmp_path / "gone.sql")) == {}
+    assert (run.code, f"--sql {tmp_path}/gone.sql cannot be read" in run.err) == (2, True)
 
 
 def test_rows_are_accepted_with_a_reason_only(lake: Lake, run: Run, tmp_path: Path) -> None:  # noqa: F811

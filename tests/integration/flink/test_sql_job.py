@@ -39,7 +39,7 @@ def sql_job(
 def test_prepare_runs_all_but_the_insert_in_one_session(
     flink: FakeFlink, gateway: FakeGateway, sql_client: FlinkClient
 ) -> None:
-    sql_job(sql_client, properties={"parallelism.default": 2}).prepare()
+    sql_job(sql_client, properties={"parallelism.default": 2}).check_program()
     assert list(gateway.sessions.values()) == [
         {"execution.runtime-mode": "streaming", "parallelism.default": "2", "pipeline.name": "orders"}
     ]
@@ -56,7 +56,7 @@ def test_launch_sends_the_insert_with_id_and_state_of_this_launch_only(
 ) -> None:
     flink.savepoints["file:/sp/1"] = 7
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     gateway.requests.clear()
     job_id = new_id()
     deployment.launch(StartRequest(job_id, "file:/sp/1"))
@@ -76,12 +76,12 @@ def test_prepare_again_only_looks_whether_the_session_lives(
     gateway: FakeGateway, sql_client: FlinkClient
 ) -> None:
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     gateway.requests.clear()
-    deployment.prepare()
+    deployment.check_program()
     assert [r.path.rsplit("/", 1)[-1] for r in gateway.requests] == ["heartbeat"]
     gateway.forget_sessions()
-    deployment.prepare()
+    deployment.check_program()
     assert len(gateway.sessions) == 1
     statements = [statement for _, statement, _ in gateway.statements]
     assert statements[3:] == statements[:2]  # the DDL again; that the INSERT can be planned is known
@@ -91,7 +91,7 @@ def test_a_session_lost_before_the_launch_is_opened_again_once(
     flink: FakeFlink, gateway: FakeGateway, sql_client: FlinkClient
 ) -> None:
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     gateway.forget_sessions()
     job_id = new_id()
     deployment.launch(StartRequest(job_id, None))
@@ -104,7 +104,7 @@ def test_a_gateway_that_keeps_losing_sessions_ends_in_an_error(
     gateway: FakeGateway, sql_client: FlinkClient
 ) -> None:
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     lost = Answer(
         500,
         {
@@ -129,7 +129,7 @@ def test_a_ddl_that_fails_says_which_and_why_and_leaves_no_session(
     with pytest.raises(
         GatewayFailed, match=r"Statement 2 \(CREATE TABLE dst \.\.\.\) of job 'orders' failed.*already exists"
     ) as caught:
-        sql_job(sql_client).prepare()
+        sql_job(sql_client).check_program()
     assert "\tat " not in str(caught.value)
     assert gateway.sessions == {}
 
@@ -173,7 +173,7 @@ def test_a_gateway_that_is_down(flink: FakeFlink) -> None:
         FlinkClient(FlinkEndpoint(flink.url, gateway_url=url, timeout=1)) as client,
         pytest.raises(FlinkUnreachable, match=f"{url}/v2/sessions: connection refused"),
     ):
-        sql_job(client).prepare()
+        sql_job(client).check_program()
 
 
 def test_an_address_that_is_no_gateway(flink: FakeFlink) -> None:
@@ -181,18 +181,18 @@ def test_an_address_that_is_no_gateway(flink: FakeFlink) -> None:
         FlinkClient(FlinkEndpoint(flink.url, gateway_url=flink.url)) as client,
         pytest.raises(GatewayFailed, match="Unable to load requested file /v2/sessions"),
     ):
-        sql_job(client).prepare()
+        sql_job(client).check_program()
 
 
 def test_html_from_the_gateway(gateway: FakeGateway, sql_client: FlinkClient) -> None:
     gateway.script("POST", "/v2/sessions", Answer(200, b"<html>Sign in</html>"))
     with pytest.raises(FlinkAnswerInvalid, match="HTML"):
-        sql_job(sql_client).prepare()
+        sql_job(sql_client).check_program()
 
 
 def test_a_lost_answer_to_the_insert_is_not_sent_again(gateway: FakeGateway, sql_client: FlinkClient) -> None:
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     count = gateway.count("POST", ".*/statements")
     gateway.script("POST", ".*/statements", Answer(drop=True))
     with pytest.raises(FlinkUnreachable):
@@ -219,11 +219,11 @@ def test_close_ends_the_session_and_never_fails(
 ) -> None:
     deployment = sql_job(sql_client)
     deployment.close()
-    deployment.prepare()
+    deployment.check_program()
     deployment.close()
     assert gateway.sessions == {}
     deployment.close()
-    deployment.prepare()
+    deployment.check_program()
     gateway.script("DELETE", ".*", Answer(503, b""))
     deployment.close()
     job_id = new_id()
@@ -266,7 +266,7 @@ def test_credentials_stay_away_from_a_gateway_on_another_origin(
         flink.url, auth=("me", "hunter2"), headers={"X-Key": "hunter2"}, gateway_url=gateway.url
     )
     with FlinkClient(endpoint) as client:
-        sql_job(client).prepare()
+        sql_job(client).check_program()
     sent = [value for request in gateway.requests for value in request.headers.values()]
     assert sent
     assert "authorization" not in gateway.requests[0].headers
@@ -279,7 +279,7 @@ def test_a_failed_statement_is_named_without_its_secrets(
     gateway.failing["ADD JAR"] = "java.io.IOException: https://me:hunter2@repo/x.jar?sig=hunter2 is gone"
     script = "ADD JAR 'https://me:hunter2@repo/x.jar';" + SCRIPT
     with pytest.raises(GatewayFailed, match="Statement 1") as caught:
-        sql_job(sql_client, script).prepare()
+        sql_job(sql_client, script).check_program()
     assert "https://repo/x.jar" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -295,7 +295,7 @@ def test_the_gateways_reason_is_shown_although_flink_is_gone(
 
 def test_a_session_handle_stays_out_of_messages(gateway: FakeGateway, sql_client: FlinkClient) -> None:
     deployment = sql_job(sql_client)
-    deployment.prepare()
+    deployment.check_program()
     gateway.script("POST", ".*/statements", Answer(drop=True))
     with pytest.raises(FlinkUnreachable) as caught:
         deployment.launch(StartRequest(new_id(), None))

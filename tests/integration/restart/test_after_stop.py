@@ -118,6 +118,5 @@ def test_a_stop_that_the_cache_does_not_show_yet_is_not_missed(
             flink.old.end("FINISHED")
 
     flink.before = goes_down
-    found = find(systems)
-    assert found is not None
-    assert found.path.endswith(f"/savepoints/orders-{'ab' * 8}/savepoint-a1a1a1-000000000001")
+    path = found.path if (found := find(systems)) else "nothing found"
+    assert path.endswith(f"/savepoints/orders-{'ab' * 8}/savepoint-a1a1a1-000000000001")

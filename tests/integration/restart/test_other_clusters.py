@@ -17,9 +17,9 @@ from airflow_flink_iceberg.model.decision import Cause, Verdict
 from airflow_flink_iceberg.model.errors import InvalidValue, RestartRefused
 from airflow_flink_iceberg.model.job import FlinkJob, TableSink
 from airflow_flink_iceberg.restart import other_clusters
+from airflow_flink_iceberg.restart.living_writers import living_writers
 from airflow_flink_iceberg.restart.recover_situation import gather_situation
 from airflow_flink_iceberg.restart.restart import restart
-from airflow_flink_iceberg.restart.rollback_plan import living_writers
 from airflow_flink_iceberg.restart.start_job import start_job
 from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
 from airflow_flink_iceberg.restart.stop import stop

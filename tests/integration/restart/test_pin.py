@@ -12,7 +12,7 @@ import pytest
 from airflow_flink_iceberg.flink.client import FlinkClient, FlinkEndpoint
 from airflow_flink_iceberg.flink.deployments import open_deployment
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
-from airflow_flink_iceberg.iceberg.metadata import Ref
+from airflow_flink_iceberg.iceberg.metadata_document import Ref
 from airflow_flink_iceberg.iceberg.run_links import link_property, links_in_properties
 from airflow_flink_iceberg.model import FlinkJob, RunLink, Savepoint, SinkPosition, TableSink
 from airflow_flink_iceberg.restart.facts import gather_sinks

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_metadata
 
 UUID = "11111111-2222-3333-4444-555555555555"
 OPERATOR = "f" * 32
 MAX = 2**63 - 1
+_Found = TypeVar("_Found")
 
 
 def job(letter: str) -> str:
@@ -83,6 +86,11 @@ def document(
 def parsed(content: dict[str, Any], location: str = "file:///t/metadata/9.metadata.json") -> TableMetadata:
     """The document as this package reads it."""
     return parse_metadata(json.dumps(content).encode(), location)
+
+
+def there(found: _Found | None) -> _Found:
+    """What was found; nothing fails the test."""
+    return pytest.fail("nothing was found") if found is None else found
 
 
 class Files:

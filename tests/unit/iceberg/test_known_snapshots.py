@@ -15,7 +15,7 @@ from airflow_flink_iceberg.iceberg import known_snapshots
 from airflow_flink_iceberg.iceberg.known_snapshots import read_beside
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_beside, parse_metadata
 from airflow_flink_iceberg.model.errors import MetadataUnreadable
-from tests.unit.iceberg.chains import document, line, parsed
+from tests.unit.iceberg.chains import document, line, parsed, there
 
 Document = dict[str, Any]
 
@@ -28,8 +28,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beside(older: bytes, newer: bytes) -> TableMetadata | None:
-    known = parse_metadata(older, "older").known
-    assert known is not None
+    known = there(parse_metadata(older, "older").known)
     found = read_beside(io.BytesIO(newer), known, is_local=True)
     return parse_beside(found, known, "newer") if found else None
 
@@ -87,10 +86,9 @@ def test_what_is_new_is_read_and_what_is_known_is_kept(
     new = base()
     change(new)
     older, newer = (json.dumps(each, separators=separators).encode() for each in (base(), new))
-    found = beside(older, newer)
-    assert found is not None
+    found = there(beside(older, newer))
     assert told(found) == told(parse_metadata(newer, "newer"))
-    assert found.known is not None, "the next version is compared, too"
+    assert there(found.known).content == older, "the next version is compared, too"
 
 
 def expired(new: Document) -> None:
@@ -153,6 +151,6 @@ def test_any_byte_that_is_wrong_is_seen_as_it_is_alone() -> None:
 
 def test_nothing_is_known_of_no_snapshots_nor_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parsed(document([])).known is None
-    assert parsed(base()).known is not None
+    assert len(there(parsed(base()).known).snapshots) == len(base()["snapshots"])
     monkeypatch.setattr(known_snapshots, "_LARGE", 2**20)
     assert parsed(base()).known is None

@@ -17,7 +17,7 @@ from airflow_flink_iceberg.iceberg.history import History
 from airflow_flink_iceberg.iceberg.metadata import TableMetadata, parse_metadata, parse_spooled
 from airflow_flink_iceberg.iceberg.spool import SpooledArray, Unfit, spooled
 from airflow_flink_iceberg.model.errors import MetadataUnreadable
-from tests.unit.iceberg.chains import document, line
+from tests.unit.iceberg.chains import document, line, there
 from tests.unit.iceberg.test_known_snapshots import answer, told
 
 Document = dict[str, Any]
@@ -78,8 +78,7 @@ WAYS: list[dict[str, Any]] = [{"separators": (",", ":")}, {}, {"indent": 2}]
 def test_it_says_what_it_says_whole(make: Callable[[], Document], way: dict[str, Any]) -> None:
     content = json.dumps(make(), **way).encode()
     whole = parse_metadata(content, "whole")
-    found = apart(content)
-    assert found is not None
+    found = there(apart(content))
     assert told(found) == told(whole)
     walks = [History(each).walk(12) for each in (found, whole)]
     assert list(walks[0].snapshots) == list(walks[1].snapshots)
@@ -151,7 +150,6 @@ def test_without_room_for_its_parts_a_file_is_read_whole(monkeypatch: pytest.Mon
 def test_a_snapshot_that_cannot_be_read_says_which_it_is() -> None:
     made = plain()
     made["snapshots"][3]["snapshot-id"] = "x"
-    found = apart(json.dumps(made).encode())
-    assert found is not None
+    found = there(apart(json.dumps(made).encode()))
     with pytest.raises(MetadataUnreadable, match="whole: snapshot number 3 cannot be read"):
         found.has(99)

@@ -31,7 +31,7 @@ TABLE = "a:4+60 a:5+10"
 def test_a_jar_keeps_the_sources_of_the_state_or_is_refused(
     of: set[str], planned: set[str] | None, expected: str
 ) -> None:
-    made = state("a:5", source_ids=frozenset(of))
+    made = state("a:5", source_topics=dict.fromkeys(of, frozenset({"orders"})))
     given = {"program": SinkProgram.JAR, "planned_sources": None if planned is None else frozenset(planned)}
     assert says(TABLE, made, allow_non_restored_state=True, **given) == expected
     # Before a stop it is known as well: the job goes on then.
@@ -39,14 +39,14 @@ def test_a_jar_keeps_the_sources_of_the_state_or_is_refused(
 
 
 def test_without_the_flag_flink_itself_refuses_what_does_not_fit() -> None:
-    made = state("a:5", source_ids=frozenset({SOURCE}))
+    made = state("a:5", source_topics={SOURCE: frozenset({"orders"})})
     assert says(TABLE, made, program=SinkProgram.JAR) == "SAFE"
     assert says(TABLE, made, program=SinkProgram.JAR, planned_sources=frozenset({OTHER})) == "SAFE"
 
 
 @pytest.mark.parametrize("program", [SinkProgram.SQL, SinkProgram.SQL_V1, SinkProgram.SQL_V2])
 def test_a_script_whose_plan_does_not_tell_is_unknown(program: SinkProgram) -> None:
-    made = state("a:5", source_ids=frozenset({SOURCE}))
+    made = state("a:5", source_topics={SOURCE: frozenset({"orders"})})
     assert says(TABLE, made, allow_non_restored_state=True, program=program) == "UNKNOWN state_unmatched"
     assert says(TABLE, made, program=program) == "SAFE"
 

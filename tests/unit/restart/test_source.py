@@ -6,8 +6,9 @@ import pytest
 
 from airflow_flink_iceberg.model.topics import TopicFacts
 from airflow_flink_iceberg.restart.guard import decide
-from airflow_flink_iceberg.restart.source import SourceFacts, cluster_settings
+from airflow_flink_iceberg.restart.source import SourceFacts
 from airflow_flink_iceberg.restart.state import State
+from airflow_flink_iceberg.restart.topics_of_state import cluster_settings
 from tests.support.guard_worlds import answer, facts, run_id, state
 
 TOPIC = "orders"
@@ -145,7 +146,7 @@ def test_the_connections_properties_go_to_the_cluster_that_they_are_meant_for(
 def test_a_topic_that_the_state_has_not_may_get_the_offsets_of_another(
     held: set[str], declared: set[str] | None, expected: str
 ) -> None:
-    of = state("a:4", "a:4+10", offsets={"orders/0": 60}, topics=frozenset(held))
+    of = state("a:4", "a:4+10", offsets={"orders/0": 60}, source_topics={"source": frozenset(held)})
     source = SourceFacts(
         now({"orders/0": 0}, {"orders/0": 90}),
         declared=None if declared is None else frozenset(declared),

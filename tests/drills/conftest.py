@@ -22,8 +22,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _played[file.stem.removeprefix("test_")].append(report)
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave one line for each drill; one that was skipped as a whole has not run."""
+    if hasattr(session.config, "workerinput"):
+        return  # a lane: its tests are reported by the session that leads
     runs.write(
         runs.new_run(
             drill,
@@ -54,10 +56,10 @@ def old_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def rows(request: pytest.FixtureRequest) -> Iterator[list[record.Row]]:
-    """What was played; at the end it is printed and written as JSON."""
+    """What was played; at the end it is written as JSON and, where no lane runs beside, printed."""
     played: list[record.Row] = []
     yield played
     record.write(played)
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("")
-    reporter.write_line(record.as_table(played))
+    if reporter := request.config.pluginmanager.getplugin("terminalreporter"):
+        reporter.write_line("")
+        reporter.write_line(record.as_table(played))

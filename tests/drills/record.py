@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from filelock import FileLock
+
 from airflow_flink_iceberg.model.decision import Verdict
 from playground.stack import Stack
 from playground.versions import ICEBERG
@@ -109,12 +111,13 @@ def seen(
 
 
 def write(rows: Iterable[Row], path: Path = RESULTS) -> None:
-    """Leave the rows as JSON, in place of those of the same worlds from an earlier run."""
+    """Leave the rows as JSON, in place of those of the same worlds from an earlier run; lanes wait for each other."""
     new = list(rows)
     played = {_key(row) for row in new}
-    kept = [row for row in read(path) if _key(row) not in played]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(row) for row in [*kept, *new]], indent=1) + "\n")
+    with FileLock(path.with_suffix(".lock"), timeout=60):
+        kept = [row for row in read(path) if _key(row) not in played]
+        path.write_text(json.dumps([asdict(row) for row in [*kept, *new]], indent=1) + "\n")
 
 
 def read(path: Path = RESULTS) -> list[Row]:

@@ -129,12 +129,7 @@ MUTANTS = (
         _STATE,
     ),
     Mutant("integrity/runners/state_matches_table.py", "    if found.damaged:\n", "    if False:\n", _STATE),
-    Mutant(
-        "integrity/settlement.py",
-        'return len(files) - len(reading.open), "" if',
-        'return len(files), "" if',
-        _STATE,
-    ),
+    Mutant("integrity/settlement.py", "return len(files) - len(reading.open)", "return len(files)", _STATE),
     Mutant("integrity/beginning.py", "record.job_name in (None, job_name)", "True", _KEPT),
     Mutant(
         "integrity/kept_baselines.py",

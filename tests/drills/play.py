@@ -145,7 +145,10 @@ def _start_anyway(given: Given, decision: Decision) -> str:
     rig = given.rig
     if given.job_id is not None:
         state = given.state.path if isinstance(given.state, Savepoint) else None
-        return do.start_by_hand(rig, rig.script or "", state, given.job_id)
+        job_id = do.start_by_hand(rig, rig.script or "", state, given.job_id)
+        # The gateway answers before Flink lists the job.
+        wait_until(lambda: job_id in rig.running(), f"job {job_id}", 60)
+        return job_id
     accept = tuple({finding.verdict for finding in decision.findings})
     options = replace(
         OPTIONS, accept=accept, reason="the drill counts", allow_non_restored_state=given.ignore

@@ -47,6 +47,8 @@ def run(check: StateMatchesTable, context: CheckContext) -> Answer:
     outcome, verdict, text = judged(gap, settled, declared_dense=is_dense(check, context))
     if _is_nothing_new(gap):
         text = f"Nothing was read and nothing committed since then, so nothing else was proven. {text}"
+    if verdict in ("proven", "consistent") and _may_be_another_topic(context):
+        text = f"{text} The brokers were not asked, so a topic that was created again would not be seen."
     if unlike and verdict == "unknown":
         text = f"{text} Whether the job is still the one of the baseline is not known: {unlike}."
     return Answer(
@@ -142,6 +144,11 @@ def _arithmetic(context: CheckContext, state: ProofState, gap: HistoryGap) -> st
     if gap.later:
         parts.append(f"{counted(gap.later, 'later snapshot')} not judged")
     return "; ".join(parts) + f": history gap {gap.rows:+,}."
+
+
+def _may_be_another_topic(context: CheckContext) -> bool:
+    """Offsets of a topic that was deleted and created again go on where the old ones ended, and look whole."""
+    return context.baseline is not None and not topics_compared(context.baseline, context.topics)
 
 
 def _is_nothing_new(gap: HistoryGap) -> bool:

@@ -308,12 +308,15 @@ def test_a_restart_over_a_topic_that_was_created_again_proves_nothing(partitione
     restart = dataclasses.replace(restart, restore_point=point)
     partitioned.commit("B:3", partitioned.offsets((0, 60, 90)))
     of = state("B:3", [90])
+    unseen = "a topic that was created again would not be seen"
     for now, outcome, compared in (("old", Outcome.PASS, True), ("new", Outcome.UNKNOWN, None)):
         facts = TopicFacts({"orders": now})
         found = check(partitioned.context(state=of, restart=restart, since=restart, topics=facts))
         assert (found.outcome, found.evidence.get("topics_compared")) == (outcome, compared)
+        assert unseen not in (found.description or "")
     unasked = check(partitioned.context(state=of, restart=restart, since=restart))
     assert (unasked.outcome, unasked.evidence["topics_compared"]) == (Outcome.PASS, False)
+    assert unseen in (unasked.description or "")
 
 
 def test_a_restart_whose_state_was_not_read_has_nothing_to_count_from(partitioned: Lake) -> None:

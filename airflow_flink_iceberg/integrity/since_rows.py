@@ -2,7 +2,7 @@
 
 What was there at the baseline is proven, so every new row has to lie at or above the baseline's offsets, but for those
 that were read and staged then. Where the new files alone do not decide, all rows are read: rows were rewritten or
-deleted since; it is not known which rows were staged; rows came again that the baseline does not prove to have been
+deleted since, or rolled back; it is not known which rows were staged; rows came again that the baseline does not prove to have been
 there; or nothing came since a point that proves nothing.
 """
 
@@ -134,10 +134,19 @@ def _can_count_from(baseline: Baseline, check: KafkaOffsets, context: CheckConte
         or baseline.snapshot_id != context.since_snapshot_id
     ):
         return False
+    if _is_rolled_back(baseline.snapshot_id, context):
+        return False
     # Else what was staged is one number. Of a dense topic with one partition it says which offsets; over several
     # partitions a loss in one would make up for a doubling in another.
     is_dense = len(baseline.offsets) == 1 and _declared(check, context) is Offsets.DENSE
     return bool(baseline.staged) or is_dense or not baseline.pending_rows
+
+
+def _is_rolled_back(snapshot_id: int | None, context: CheckContext) -> bool:
+    """Then rows are gone that the baseline proves to have been there, below its offsets."""
+    if snapshot_id is None:
+        return False
+    return context.history.is_ancestor(snapshot_id, of=context.head_snapshot_id) is False
 
 
 def _is_decided(baseline: Baseline, rows: OffsetRows, new: _New, found: _Found) -> bool:

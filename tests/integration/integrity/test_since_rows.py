@@ -56,6 +56,20 @@ def test_only_new_files_are_read(whole: Lake) -> None:
     assert "5 rows of them are of other writers" in (found.description or "")
 
 
+def test_since_a_point_that_was_rolled_back_all_rows_are_read(lake: Lake) -> None:
+    """What the rollback took away lies below the baseline's offsets, where nobody looks at new files alone."""
+    target = lake.commit("A:1", lake.offsets((0, 0, 30), (1, 0, 40)))
+    base = lake.commit("A:2", lake.offsets((0, 30, 60)))
+    with lake.table.manage_snapshots() as manage:
+        manage.create_tag(base, "kept").set_current_snapshot(target)
+    lake.commit("B:3", lake.offsets((0, 60, 90)))
+    uuid = str(lake.table.metadata.table_uuid)
+    since = Baseline("shop.orders", "main", uuid, base, OFFSETS, proven_by="rows")
+    context = lake.context(since=base, baseline=since)
+    found = run_checks([kafka_offsets("kpart", "koff", offsets="dense")], context).results[0]
+    assert (found.outcome, found.evidence["missing"]) == (Outcome.FAIL, 30)
+
+
 @pytest.mark.parametrize(
     ("theirs", "outcome"),
     [

@@ -20,7 +20,7 @@ from airflow_flink_iceberg.integrity.edges import Ends, edges
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.proof_state import ProofState, Unproven, partition_of
 from airflow_flink_iceberg.integrity.results import LISTED, counted, first_line, listed
-from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue
+from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue, MetadataUnreadable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -43,6 +43,7 @@ class Settlement:
     :param contradicts: the offsets do not fit the state in a way that the sums do not show.
     :param doubled: rows too many; ``missing``: offsets that should be there.
     :param staged: once it is clean, how many of the staged rows each ``topic/partition`` has.
+    :param unstaged: why what the state has staged cannot be committed as it lies there; no commit has brought it.
     :param damaged: a file that is missing or broken for every reader, or rows that cannot be right, and how.
     :param text: for people; why it is open where it is.
     """
@@ -52,6 +53,7 @@ class Settlement:
     doubled: int = 0
     missing: int = 0
     damaged: str = ""
+    unstaged: str = ""
     staged: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     tier: str = "state"
@@ -66,8 +68,10 @@ def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, g
     why = _why_not(check, context, state, gap)
     if why is not None:
         return Settlement(text=why)
+    staged, unstaged = _staged(context, check, gap)
     try:
-        return _settle(check, context, state, gap)
+        found = _settle(check, context, state, gap, staged)
+        return replace(found, is_clean=found.is_clean and not unstaged, unstaged=unstaged)
     except InvalidValue as error:
         if gap.rows:
             return Settlement(text=f"The offsets cannot be looked at: {first_line(error)}")
@@ -98,7 +102,11 @@ def _why_not(
 
 
 def _settle(
-    check: StateMatchesTable, context: CheckContext, state: ProofState, gap: HistoryGap
+    check: StateMatchesTable,
+    context: CheckContext,
+    state: ProofState,
+    gap: HistoryGap,
+    staged: OffsetCoverage | None,
 ) -> Settlement:
     from airflow_flink_iceberg.integrity.engines.bounds import read_bounds
 
@@ -118,7 +126,6 @@ def _settle(
         summary = reading.coverage.summary(cap=LISTED)
         text = _open_text(reading, summary, tier)
         return Settlement(doubled=summary.doubled, damaged=damaged, text=text, tier=tier, evidence=evidence)
-    staged = _staged(context, check, gap) if gap.pending else None
     found, summary = _with_staged(_ends(context, state, gap), reading, read, staged)
     more = {
         "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
@@ -148,18 +155,24 @@ def _ends(context: CheckContext, state: ProofState, gap: HistoryGap) -> Ends:
     return Ends(gap.starts, state.offsets, gap.pending_at_baseline, staged, gap.pending_rows)
 
 
-def _staged(context: CheckContext, check: StateMatchesTable, gap: HistoryGap) -> OffsetCoverage | None:
-    """Which offsets are staged, ``None`` where that cannot be read: then their number has to do."""
+def _staged(
+    context: CheckContext, check: StateMatchesTable, gap: HistoryGap
+) -> tuple[OffsetCoverage | None, str]:
+    """Which offsets are staged, ``None`` where bounds do not tell; and why nothing of it can come any more."""
     from airflow_flink_iceberg.integrity.staged_rows import committed_meanwhile, staged_offsets
 
     columns = (check.partition_column, check.offset_column)
-    for read in (staged_offsets, committed_meanwhile):
+    by_rows = check.settle is Settle.ROWS
+    why: list[str] = []
+    for read in (staged_offsets, committed_meanwhile) if gap.pending else ():
         try:
-            by_rows = check.settle is Settle.ROWS
-            return read(context, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows)
+            return read(context, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows), ""
+        except MetadataUnreadable as error:
+            why.append(first_line(error))
         except _UNREADABLE as error:
             log.info("Staged rows could not be looked at: %s", first_line(error))
-    return None
+            return None, ""
+    return None, ", and ".join(why)
 
 
 class _WriterOf:

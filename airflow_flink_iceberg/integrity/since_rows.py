@@ -2,8 +2,8 @@
 
 What was there at the baseline is proven, so every new row has to lie at or above the baseline's offsets, but for those
 that were read and staged then. Where the new files alone do not decide, all rows are read: rows were rewritten or
-deleted since, or rolled back; it is not known which rows were staged; rows came again that the baseline does not prove to have been
-there; or nothing came since a point that proves nothing.
+deleted since, or rolled back; it is not known which rows were staged; rows came again that the baseline does not prove
+to have been there; or nothing came since a point that proves nothing.
 """
 
 from __future__ import annotations

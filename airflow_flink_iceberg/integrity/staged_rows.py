@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from airflow_flink_iceberg.iceberg.history import History
+from airflow_flink_iceberg.iceberg.pending import look_at_staged
 from airflow_flink_iceberg.iceberg.staged_files import StagedName, read_staged
 from airflow_flink_iceberg.integrity.engines.arrow import read_files
 from airflow_flink_iceberg.integrity.engines.bounds import Writer, bounds_of_staged, read_bounds
@@ -53,18 +54,31 @@ def staged_offsets(
     context: CheckContext,
     snapshot_id: int,
     columns: tuple[str, str],
-    entries: Iterable[Staged],
+    entries: Collection[Staged],
     *,
     by_rows: bool,
 ) -> OffsetCoverage | None:
     """The offsets of what is staged on top of a snapshot; ``None``: not each of them is known.
 
     :param by_rows: whether data files may be read that bounds do not settle.
-    :raises MetadataUnreadable: see :func:`staged_files`.
+    :raises MetadataUnreadable: see :func:`staged_files`; also where one of the data files is gone.
     """
     table = context.access.load()
-    reading = bounds_of_staged(table, snapshot_id, columns, staged_files(table, entries))
+    files = staged_files(table, entries)
+    _require_there(table, entries)
+    reading = bounds_of_staged(table, snapshot_id, columns, files)
     return _offsets(context, snapshot_id, columns, reading, by_rows=by_rows)
+
+
+def _require_there(table: Table, entries: Iterable[Staged]) -> None:
+    """A manifest's bounds are no rows: a file that a cleaner of orphans has taken is committed by nobody."""
+    for entry in entries:
+        if entry.manifest is not None:
+            look = look_at_staged(table.io, entry.manifest.path)
+            if look.gone or look.unknown:
+                raise MetadataUnreadable(
+                    clean(f"the staged file {look.gone} {look.how}" if look.gone else look.unknown)
+                )
 
 
 def committed_meanwhile(
@@ -80,11 +94,14 @@ def committed_meanwhile(
     A running job commits within moments of its checkpoint, and its sink then deletes the staged manifest.
 
     :param snapshot_id: what was judged; commits above it are looked at.
-    :returns: ``None`` also where there are none, or they hold other rows.
+    :returns: ``None`` also where the run has committed since, and not exactly these rows: what a v1 sink staged for a
+        savepoint lands together with the next checkpoint.
+    :raises MetadataUnreadable: the run has committed nothing since.
     """
     metadata = context.access.metadata()
     ancestors = History(metadata).ancestors(metadata.head(context.branch))
-    newer = itertools.takewhile(lambda snapshot: snapshot.snapshot_id != snapshot_id, ancestors)
+    newer = list(itertools.takewhile(lambda snapshot: snapshot.snapshot_id != snapshot_id, ancestors))
+    _require_commit(newer, {entry.job_id for entry in entries})
     found = [snapshot for snapshot in newer if _brings(snapshot, entries)]
     rows = sum(snapshot.added_records or 0 for snapshot in found)
     if not found or rows != sum(entry.rows for entry in entries):
@@ -92,6 +109,11 @@ def committed_meanwhile(
     newest, ids = found[0].snapshot_id, frozenset(snapshot.snapshot_id for snapshot in found)
     reading = read_bounds(context.access.load(), newest, columns, lambda _: Writer.OWN, added_by=ids)
     return None if reading.has_deletes else _offsets(context, newest, columns, reading, by_rows=by_rows)
+
+
+def _require_commit(snapshots: Iterable[Snapshot], jobs: Collection[str]) -> None:
+    if not any(snapshot.commit is not None and snapshot.commit.job_id in jobs for snapshot in snapshots):
+        raise MetadataUnreadable("no commit has brought it")
 
 
 def _brings(snapshot: Snapshot, entries: Iterable[Staged]) -> bool:

@@ -20,6 +20,8 @@ from airflow_flink_iceberg.model import CheckResult, Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
 from tests.integration.integrity.deletes import delete_positions
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id, link
+from tests.integration.integrity.test_staged_rows import stage
+from tests.integration.integrity.test_staged_rows import state as staged_state
 from tests.support import proof_worlds
 
 
@@ -208,22 +210,30 @@ def test_columns_are_those_of_the_judged_snapshot_also_after_a_rename(partitione
 
 def test_staged_rows_are_the_end_that_the_table_lacks(partitioned: Lake) -> None:
     partitioned.commit("A:2", partitioned.offsets((0, 0, 60)))
-    waiting = state("A:3", [67], "A:3+7")
+    stage(partitioned, partitioned.offsets((0, 60, 67)))
+    waiting = staged_state(partitioned, "A:3", [67], "A:3+7")
     assert check(partitioned.context(state=waiting)).evidence["verdict"] == "proven"
     # The same sum with a hole: what is staged cannot lie in the middle.
     partitioned.commit("A:4", partitioned.offsets((0, 67, 74)))
     assert check(partitioned.context(state=state("A:4", [74], "A:4+7"))).outcome is Outcome.FAIL
 
 
-@pytest.mark.parametrize("offsets", [[70, 50], [60, 60]])
+@pytest.mark.parametrize(
+    ("waiting", "by_rows"), [((60, 65, 50, 55), "proven"), ((55, 60, 45, 50), "doubled")]
+)
 def test_rows_staged_over_several_partitions_prove_nothing_about_the_ends(
-    partitioned: Lake, offsets: list[int]
+    lake: Lake, waiting: tuple[int, int, int, int], by_rows: str
 ) -> None:
-    """Ten rows are staged. They may be those that a partition lacks, or be in the table already while it lost ten."""
-    partitioned.commit("A:2", partitioned.offsets((0, 0, 60), (1, 0, 50)))
-    found = check(partitioned.context(state=state("A:3", offsets, "A:3+10")))
+    """Ten rows are staged, in one file: those that are lacking, or such as are there already while ten are lost."""
+    for partition, end in ((0, 60), (1, 50)):
+        lake.commit(f"A:{partition + 1}", lake.offsets((partition, 0, end)))
+    first, end, other_first, other_end = waiting
+    stage(lake, lake.offsets((0, first, end), (1, other_first, other_end)))
+    context = lake.context(state=staged_state(lake, "A:3", [65, 55], "A:3+10"))
+    found = check(context)
     assert (found.outcome, found.evidence["verdict"]) == (Outcome.WARN, "consistent")
     assert "which of 2 partitions" in (found.description or "")
+    assert check(context, settle="rows").evidence["verdict"] == by_rows
 
 
 @pytest.mark.parametrize(
@@ -233,7 +243,7 @@ def test_rows_staged_over_several_partitions_prove_nothing_about_the_ends(
         ({"A:3": [(0, 60, 70), (1, 60, 70)]}, Outcome.UNKNOWN, "unknown"),
         ({"A:3": [(0, 60, 70), (1, 50, 55)]}, Outcome.WARN, "consistent"),
         ({"A:4": [(0, 60, 70), (1, 50, 60)]}, Outcome.WARN, "consistent"),
-        ({"B:3": [(0, 60, 70), (1, 50, 60)]}, Outcome.WARN, "consistent"),
+        ({"B:3": [(0, 60, 70), (1, 50, 60)]}, Outcome.UNKNOWN, "unknown"),
     ],
     ids=["as staged", "other offsets", "other rows", "with a later one", "of another run"],
 )

@@ -16,6 +16,7 @@ from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.restart import start as starting
 from airflow_flink_iceberg.restart import stop as stopping
 from airflow_flink_iceberg.restart.before import check_slots, facts_of_running, look_of, refuse_early
+from airflow_flink_iceberg.restart.collector import only_new_collected
 from airflow_flink_iceberg.restart.facts import Facts, link_unknown_writers, refresh
 from airflow_flink_iceberg.restart.launch import confirm, launch, wait_for_late_commit
 from airflow_flink_iceberg.restart.pin import (
@@ -66,7 +67,8 @@ def restart(systems: Systems, steps: Steps, options: RestartOptions) -> Restart:
     stopping.settle_request(systems, steps)
     try:
         is_asked_for = steps.outcome(Step.STOP) or stopping.recorded_request(steps)
-        point, start = (_gone_on_with if is_asked_for else _from_the_beginning)(systems, steps, options)
+        with only_new_collected():
+            point, start = (_gone_on_with if is_asked_for else _from_the_beginning)(systems, steps, options)
         running = _confirmed(systems, steps, start, options)
         point = _after(systems, steps, point, start, options)
     finally:

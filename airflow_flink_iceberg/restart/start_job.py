@@ -12,6 +12,7 @@ from airflow_flink_iceberg.model.restart import RunningJob
 from airflow_flink_iceberg.model.restore_point import RestorePoint
 from airflow_flink_iceberg.model.savepoint import IdSource, Savepoint
 from airflow_flink_iceberg.restart import start as starting
+from airflow_flink_iceberg.restart.collector import only_new_collected
 from airflow_flink_iceberg.restart.facts import (
     Facts,
     gather_cluster,
@@ -62,12 +63,14 @@ def _start(
     # Before the facts are gathered: uploading a jar or running DDL takes time in which somebody may start the job.
     # Nothing is planned: the job is down, and the launch tells the same a moment later.
     systems.deployment.prepare()
-    start = plan(systems, steps, savepoint, point, options)
-    found = starting.recorded_start(steps) if start.alive else None
+    with only_new_collected():
+        start = plan(systems, steps, savepoint, point, options)
+        found = starting.recorded_start(steps) if start.alive else None
+        if found is None:
+            starting.check_decision(start, options.accept)
+            steps.write({Step.START: {"intent": starting.intent_of(start)}})
+            launch(systems, steps, start, options)
     if found is None:
-        starting.check_decision(start, options.accept)
-        steps.write({Step.START: {"intent": starting.intent_of(start)}})
-        launch(systems, steps, start, options)
         found = confirm(systems, steps, start, options)
         steps.write({Step.START: {"outcome": found.to_dict()}})
     record_links(systems, start.facts.sinks, [start.link] if start.link else [])

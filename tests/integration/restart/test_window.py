@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from airflow_flink_iceberg.restart.restart import restart
 from airflow_flink_iceberg.restart.steps import MemoryStore, Steps
 from tests.support.restart_world import OPTIONS
@@ -63,3 +65,11 @@ def test_the_pointer_of_an_unmoved_table_is_all_that_is_read_of_it(flink, lake, 
     restart(systems, Steps(MemoryStore()), OPTIONS)
     # Before the stop the pin moved the table, which is read once more; nothing else.
     assert during[1] - during[0] <= 1
+
+
+def test_no_full_collection_of_garbage_falls_into_the_window(flink, systems) -> None:
+    frozen: dict[str, int] = {}
+    flink.after = lambda request: frozen.update({request.path.rsplit("/", 1)[-1]: gc.get_freeze_count()})
+    restart(systems, Steps(MemoryStore()), OPTIONS)
+    assert min(frozen["stop"], frozen["run"]) > 10_000  # what pytest alone has loaded
+    assert gc.get_freeze_count() == 0

@@ -27,6 +27,7 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     gather_cluster,
 )
 from airflow_flink_iceberg.restart.other_clusters import OtherCluster
+from airflow_flink_iceberg.restart.recovered import Staged, staged_by
 from airflow_flink_iceberg.restart.restored_from import (
     know_drained,
     link_of_run,
@@ -91,7 +92,7 @@ class SinkFacts:
         """Unique within the job; see :meth:`FlinkJob.sink_name`."""
         return self.label or f"{self.sink.table}@{self.sink.branch}"
 
-    def fits_operator(self, snapshot: Snapshot) -> bool:
+    def fits_operator(self, snapshot: Snapshot | Staged) -> bool:
         """Whether the operator id is this sink's; alone this never makes a snapshot own.
 
         The only sink of a branch owns all that a run wrote there: its operator id changes between runs (another uid,
@@ -109,9 +110,10 @@ class SinkFacts:
         return self.history.origin(snapshot) or snapshot
 
     def is_own(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
-        """Whether a run of the tree wrote this snapshot for this sink."""
+        """Whether a run of the tree wrote this snapshot for this sink, or staged what a recovery has appended."""
         origin = self.origin(snapshot)
-        return origin.job_id in tree and self.fits_operator(origin)
+        writer = staged_by(origin) or origin
+        return writer.job_id in tree and self.fits_operator(writer)
 
     def is_strange(self, snapshot: Snapshot, tree: frozenset[str]) -> bool:
         """Whether a Flink job wrote it that is neither a run of the tree nor a declared other writer."""

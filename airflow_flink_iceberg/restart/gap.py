@@ -15,6 +15,7 @@ from airflow_flink_iceberg.restart.changes import Changes, own_changes, waiting_
 from airflow_flink_iceberg.restart.entries import newest_committed, pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.position import Position, Unclear
+from airflow_flink_iceberg.restart.recovered import is_behind, staged_by
 from airflow_flink_iceberg.restart.state import State
 
 
@@ -61,7 +62,7 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
     whose = _unknown_origin(sink, (*since.snapshots, *abandoned.snapshots))
     if unclear := whose or _unknown_writer(facts, sink, since.snapshots):
         return unclear
-    own_since = own_changes(facts, sink, _without_recovered(state, since.snapshots))
+    own_since = own_changes(facts, sink, _without_recovered(facts, state, since.snapshots))
     own_abandoned = own_changes(facts, sink, abandoned.snapshots)
     if own_since is None or own_abandoned is None:
         return Unclear(
@@ -74,12 +75,13 @@ def restore_gap(facts: Facts, sink: SinkFacts, position: Position) -> Gap | Uncl
     return Gap(*changes)
 
 
-def _without_recovered(state: State, snapshots: Iterable[Snapshot]) -> Iterable[Snapshot]:
-    """Without what a recovery has appended, unless this state holds it: no source reads stranded rows again."""
+def _without_recovered(facts: Facts, state: State, snapshots: Iterable[Snapshot]) -> Iterable[Snapshot]:
+    """Without what a recovery has appended, unless this state holds it, or its source reads those rows again."""
     held = {path.rpartition("/")[2] for entry in state.entries or () for path in entry.manifests}
     for snapshot in snapshots:
-        recovered = snapshot.summary.get(RECOVERED_FROM)
-        if recovered is None or state.entries is None or recovered in held:
+        staged = staged_by(snapshot)
+        is_passed = staged is not None and is_behind(state, facts.lineage, staged)
+        if not is_passed or state.entries is None or snapshot.summary[RECOVERED_FROM] in held:
             yield snapshot
 
 

@@ -7,7 +7,7 @@ start after it is SAFE with a restore gap of 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -37,6 +37,7 @@ from airflow_flink_iceberg.restart.facts import (
 from airflow_flink_iceberg.restart.guard import decide
 from airflow_flink_iceberg.restart.living_writers import living_writers, writers_of
 from airflow_flink_iceberg.restart.pending import open_look
+from airflow_flink_iceberg.restart.recovered import is_behind, staged_by
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems, now_ms
@@ -153,7 +154,11 @@ def plan_table(job_name: str, facts: Facts, sink: SinkFacts, at_ms: int) -> Tabl
         return base
     goes, returns = sink.history.between(target, head), sink.history.between(head, target)
     dropped = [_dropped(facts, sink, snapshot) for snapshot in goes.snapshots]
-    reasons += [*_walk_reasons(sink, goes, returns), *_foreign_reasons(sink, dropped)]
+    reasons += [
+        *_walk_reasons(sink, goes, returns),
+        *_foreign_reasons(sink, dropped),
+        *_recovered_reasons(facts, sink, goes.snapshots),
+    ]
     own = [each.rows for each in dropped if each.writer is Writer.OWN]
     return replace(
         base,
@@ -243,6 +248,26 @@ def _foreign_reasons(sink: SinkFacts, dropped: list[DroppedSnapshot]) -> Iterato
         f"rows; the oldest is snapshot {first.snapshot_id}, {who}). Publish them anew after the rollback, or write "
         "the replay into a branch of its own."
     )
+
+
+def _recovered_reasons(facts: Facts, sink: SinkFacts, goes: Iterable[Snapshot]) -> Iterator[str]:
+    """Rows that a recovery has appended come back only from a source that stands before them."""
+    state, tree = facts.state, facts.tree
+    kept = [
+        snapshot
+        for snapshot in goes
+        if state is not None
+        and sink.is_own(snapshot, tree)
+        and (staged := staged_by(snapshot)) is not None
+        and is_behind(state, facts.lineage, staged)
+    ]
+    if kept:
+        yield (
+            f"{sum(each.added_records or 0 for each in kept)} rows that a recovery has appended to {sink.name} lie "
+            f"above the target (the oldest is snapshot {kept[-1].snapshot_id}), and the state's source has passed "
+            "them, so nothing would bring them back. Choose a restore point of after the recovery, or one of before "
+            "these rows were read."
+        )
 
 
 def _with_files(systems: Systems, sink: SinkFacts, table: TableRollback) -> TableRollback:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.rollback import MAX_LISTED, TableRollback
 from airflow_flink_iceberg.restart.rollback_plan import abandoned_tag, plan_table
 from airflow_flink_iceberg.restart.state import State
-from tests.support.guard_worlds import facts, metadata, position, sink_facts, snapshots, state
+from tests.support.guard_worlds import OPERATOR, facts, metadata, position, sink_facts, snapshots, state
 
 LINEAGE = "b<a:4 c<a:4"
 
@@ -55,6 +56,18 @@ def test_the_reason_of_a_savepoint_of_a_running_v1_job_is_said() -> None:
 def test_a_mark_that_forbids_it_refuses_with_its_reason() -> None:
     found = planned("a:4+60 b:5+60", 1, can_roll_back=False, why_not="its rows are not all committed")
     assert "its rows are not all committed" in found.refusals[0]
+
+
+@pytest.mark.parametrize("last", ["a:3+60", "*+60"], ids=["with the sink's stamps", "without"])
+def test_recovered_rows_that_no_source_reads_again_refuse(last: str) -> None:
+    """Staged by a at 3, lost, and appended above the restore point of b: the state is behind them."""
+    made = snapshots(f"a:2+60 b:7+5 {last}")
+    made[-1]["summary"][RECOVERED_FROM] = f"{'a' * 32}-{OPERATOR}-00000-0-3-00001.avro"
+    found = planned(metadata(made), 2, state("b:7", "b:7+5"), "b<a:3")
+    assert [reason for reason in found.refusals if "60 rows that a recovery has appended" in reason]
+    # The state of before they were staged reads them again, so they go with the other rows of the job.
+    older = planned(metadata(made), 1, state("a:2", "a:2+60"), "b<a:3")
+    assert (older.refusals, older.dropped_rows) == ((), 65)
 
 
 def test_two_sinks_on_one_branch_refuse() -> None:

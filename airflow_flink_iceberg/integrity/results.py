@@ -100,20 +100,29 @@ def tidy(value: Any, cap: int = LISTED) -> Any:
 
 
 def fit(results: Sequence[CheckResult]) -> tuple[CheckResult, ...]:
-    """Shrink evidence until all results together fit :data:`REPORT_BYTES`; outcomes and counts are never touched."""
+    """Shrink evidence, then texts, until all results together fit :data:`REPORT_BYTES`; outcomes are never touched.
+
+    Of more than about 75 results that all have much to say even the shortest form takes more.
+    """
     fitted = tuple(results)
     for cap in (10, 5, 2):
         if _size(fitted) <= REPORT_BYTES:
             return fitted
         fitted = tuple(replace(result, evidence=tidy(result.evidence, cap)) for result in fitted)
     share = REPORT_BYTES // max(len(fitted), 1)
-    return tuple(result if _size([result]) <= share else _without_evidence(result) for result in fitted)
+    return tuple(
+        result if _size([result]) <= share else _without_evidence(result, share) for result in fitted
+    )
 
 
-def _without_evidence(result: CheckResult) -> CheckResult:
-    text = clean(result.description or "", 300)
+def _without_evidence(result: CheckResult, share: int) -> CheckResult:
     note = {"omitted": "left out to keep the report below 48 KB; run this check alone to see it"}
-    return replace(result, evidence=note, params={}, expected=None, actual=None, description=text)
+    bare = replace(result, evidence=note, params={}, expected=None, actual=None, description=None)
+    for limit in (300, 100, 30, 10):
+        bare = replace(bare, description=clean(result.description or "", limit))
+        if _size([bare]) <= share:
+            break
+    return bare
 
 
 def _size(results: Iterable[CheckResult]) -> int:

@@ -99,7 +99,10 @@ def _in_state(context: CheckContext, job_id: str, committed: int) -> _Waiting | 
     for entry in context.state.committer_entries():
         if entry.job_id == job_id and committed < entry.checkpoint_id <= context.state.checkpoint_id:
             staged = decode_delta_manifests(entry.manifests)
-            rows += (staged.data_rows or 0) + (staged.delete_rows or 0)
+            if staged.data_rows is None or staged.delete_rows is None:
+                why = f"checkpoint {entry.checkpoint_id} has staged a manifest and does not say how many rows"
+                return _Waiting(None, "", why)
+            rows += staged.data_rows + staged.delete_rows
     return _Waiting(rows, counted(rows, "staged row"))
 
 

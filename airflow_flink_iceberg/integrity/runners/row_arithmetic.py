@@ -47,7 +47,9 @@ def run(_check: RowArithmetic, context: CheckContext) -> Answer:
     notes = [*_chain_notes(writing), *_manifest_notes(writing, head, manifests)]
     notes.sort(key=lambda note: note[0].rank)
     if writing.why_cut:
-        notes.append((Outcome.PASS, f"what lies below the cut is not judged ({writing.why_cut})"))
+        # Asked for the whole history, what is left of it is judged; asked since a point, it has to reach there.
+        below = Outcome.PASS if context.since_snapshot_id is None else Outcome.UNKNOWN
+        notes.append((below, f"what lies below the cut is not judged ({writing.why_cut})"))
     outcome = worst([Outcome.PASS, *(note[0] for note in notes)])
     own, foreign = _added(writing)
     summary = f"{counted(len(writing), 'snapshot')}, {_spoken(own)} by Flink, {_spoken(foreign)} by others"

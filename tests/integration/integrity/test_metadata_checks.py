@@ -12,12 +12,14 @@ import pytest
 from pyiceberg.types import StringType
 
 from airflow_flink_iceberg import checks
+from airflow_flink_iceberg.flink.metadata import read_metadata
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, RunLink, TableSink
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id, link
 from tests.support import proof_worlds
-from tests.unit.flink.sink_states import manifest
+from tests.unit.flink.savepoint_writer import metadata
+from tests.unit.flink.sink_states import delta_manifests, holder, iceberg_committable, manifest, v2_state
 
 
 def run(check: checks.Check, context: CheckContext) -> CheckResult:
@@ -161,6 +163,21 @@ def test_arithmetic_since_a_point_goes_on_from_its_total(lake: Lake) -> None:
     says(checks.row_arithmetic(), lake.context(since=ids[1]), Outcome.PASS)
 
 
+def test_arithmetic_since_a_point_that_the_history_does_not_reach_is_unknown(lake: Lake) -> None:
+    """Of three snapshots since then one is known: the sum of the others may be anything."""
+    ids = lake.commits("A:1 A:2 A:3 A:4")
+    lake.table.manage_snapshots().create_tag(ids[0], "then").commit()
+    lake.table.refresh()
+    lake.table.maintenance.expire_snapshots().by_ids(ids[1:3]).commit()
+    lake.table.refresh()
+    kept = Path(lake.table.metadata_location.removeprefix("file://"))
+    for older in kept.parent.glob("*.metadata.json"):
+        if older != kept:
+            older.unlink()
+    says(checks.row_arithmetic(), lake.context(since="then"), Outcome.UNKNOWN, "below the cut")
+    says(checks.row_arithmetic(), lake.context(), Outcome.PASS, "below the cut")
+
+
 # files_exist
 
 
@@ -298,6 +315,14 @@ def test_a_silent_stall_fails_and_an_idle_job_does_not(lake: Lake) -> None:
     found = says(checks.commit_lag(), stalled, Outcome.FAIL, "120 staged rows", "11m 40s")
     assert found.evidence["waiting"] == 120
     says(checks.commit_lag(error_if="> 1h"), stalled, Outcome.PASS)
+
+
+def test_staged_rows_of_which_the_state_gives_no_number_are_not_nothing(lake: Lake) -> None:
+    aged(lake, lake.commit("A:4"), 700)
+    staged = delta_manifests(manifest("file:///t/metadata/A-8.avro", None))
+    entry = iceberg_committable(job_id("A"), OPERATOR, 8, staged)
+    made = metadata([holder(77, v2_state({8: [entry]}))], checkpoint_id=9, kind="checkpoint")
+    says(checks.commit_lag(), lake.context(state=read_metadata(made)), Outcome.UNKNOWN, "how many rows")
 
 
 def test_without_the_state_the_staged_files_tell(lake: Lake) -> None:

@@ -17,6 +17,7 @@ from airflow_flink_iceberg.restart.start_job import find_savepoint, plan, start_
 from airflow_flink_iceberg.restart.steps import Step
 from playground.stack import Stack
 from tests.drills import disturbances as do
+from tests.drills.after_the_fact import Proof, look
 from tests.drills.given import OPTIONS, Given
 from tests.drills.record import After, Row, after
 from tests.e2e.rig import Rig, running_job, wait_until
@@ -70,13 +71,14 @@ def play(world: World, sink: str, stack: Stack) -> Row:
         given = world.make(rig)
         try:
             decision = ask(given)
-            became, lost, doubled = _count(given, decision)
+            counted = _count(given, decision)
         finally:
             given.rig.producer.stop()
             if given.rival:
                 do.cancel(rig, given.rival)
     worst = decision.findings[0] if decision.findings else None
     cause = worst.cause if worst else None
+    is_expected = world.expected[sink] == Expected(decision.verdict, cause, counted.after)
     row = Row(
         world.name,
         sink,
@@ -84,12 +86,14 @@ def play(world: World, sink: str, stack: Stack) -> Row:
         decision.verdict.value,
         cause.value if cause else None,
         decision.rows,
-        became.value,
-        lost,
-        doubled,
-        world.expected[sink] == Expected(decision.verdict, cause, became),
+        counted.after.value,
+        counted.lost,
+        counted.doubled,
+        is_expected and (counted.proof is None or counted.proof.is_right),
         round(time.monotonic() - begun, 1),
         done=" ".join((world.make.__doc__ or "").split()),
+        proof=counted.proof.state if counted.proof else "",
+        by_rows=counted.proof.rows if counted.proof else "",
     )
     return replace(row, why=world.why) if row.judged in _TO_BE_EXPLAINED else row
 
@@ -120,21 +124,32 @@ def _of_reused(given: Given) -> Decision:
     return decide(replace(start.facts, new_job_id=given.job_id))
 
 
-def _count(given: Given, decision: Decision) -> tuple[After, int | None, int | None]:
-    """Start what was refused, by name of each verdict, and count when the table is final."""
+@dataclass(frozen=True)
+class _Counted:
+    after: After
+    lost: int | None = None
+    doubled: int | None = None
+    proof: Proof | None = None
+
+
+def _count(given: Given, decision: Decision) -> _Counted:
+    """Start what was refused, by name of each verdict, count when the table is final, and ask the proof, too."""
     rig = given.rig
     try:
         job_id = _start_anyway(given, decision) if decision.verdict is not Verdict.SAFE else _running(rig)
     except (JobFailed, WaitTimeout):
-        return After.NEVER_RUNS, None, None
+        return _Counted(After.NEVER_RUNS)
     if job_id is None:
-        return After.NEVER_RUNS, None, None
+        return _Counted(After.NEVER_RUNS)
     try:
         _wait_final(rig, job_id)
-        lost, doubled = damage(given)
     except OSError:
-        return After.UNREADABLE, None, None
-    return after((lost, doubled), decision.rows), lost, doubled
+        proof = look(given, job_id, do.stop_by_hand(rig, job_id), None)
+        return _Counted(After.UNREADABLE, proof=proof)
+    savepoint = do.stop_by_hand(rig, job_id)
+    lost, doubled = damage(given)
+    proof = look(given, job_id, savepoint, (lost, doubled))
+    return _Counted(after((lost, doubled), decision.rows), lost, doubled, proof)
 
 
 def _running(rig: Rig) -> str | None:

@@ -21,7 +21,19 @@ from playground.versions import ICEBERG
 from tests.support.judged import Judged, judge
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "worlds.json"
-_SHOWN = ("world", "sink", "flink", "verdict", "cause", "said", "after", "lost", "doubled")
+_SHOWN = (
+    "world",
+    "sink",
+    "flink",
+    "verdict",
+    "cause",
+    "said",
+    "after",
+    "lost",
+    "doubled",
+    "proof",
+    "by_rows",
+)
 
 
 class After(StrEnum):
@@ -45,6 +57,8 @@ class Row:
     :param said: rows that the guard foretold; ``None``: no number.
     :param lost: with ``doubled`` as counted; ``None`` where the start never ran or the table cannot be read.
     :param why: for a refusal of what is harmless, and for an UNKNOWN: why nothing better can be said.
+    :param proof: what ``state_matches_table`` says of the table in the end, ``by_rows`` what ``kafka_offsets`` does;
+        empty: nothing ran in the end, or the proof was not asked.
     :param on: the day of the run.
     """
 
@@ -61,6 +75,8 @@ class Row:
     seconds: float
     done: str = ""
     why: str = ""
+    proof: str = ""
+    by_rows: str = ""
     iceberg: str = ICEBERG
     on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
 

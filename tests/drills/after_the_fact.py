@@ -1,0 +1,110 @@
+"""What the proof says of a world when all is over: the last state against the table, compared with counted rows.
+
+The guard has been overruled, the job has run on and was stopped by hand. Which run came from which is asked of Flink by
+plain HTTP; the rows were counted by the caller's oracle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from airflow_flink_iceberg.checks import kafka_offsets, state_matches_table
+from airflow_flink_iceberg.flink.metadata import read_metadata
+from airflow_flink_iceberg.integrity.context import open_context
+from airflow_flink_iceberg.integrity.suite import run_checks
+from airflow_flink_iceberg.model import CheckResult, Outcome, RunLink
+from airflow_flink_iceberg.restart.facts import declared_writers
+from playground.rest import get_json
+from tests.drills.given import Given
+from tests.e2e.rig import Rig
+
+_CHECKPOINT = re.compile(r"/([0-9a-f]{32})/chk-\d+/?$")
+_SAVEPOINT = re.compile(r"/savepoint-([0-9a-f]{6})-[0-9a-f]+/?$")
+_NUMBERED = ("proven", "consistent", "doubled", "missing")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What two checks have said, and whether that is what was counted.
+
+    :param state: of ``state_matches_table``: its verdict, with the history gap where one was found.
+    :param rows: of ``kafka_offsets``: rows too many and offsets missing.
+    """
+
+    state: str
+    rows: str
+    is_right: bool
+
+
+def look(given: Given, job_id: str, savepoint: str, counted: tuple[int, int] | None) -> Proof:
+    """Ask both checks.
+
+    :param savepoint: of the job's stop.
+    :param counted: (lost, doubled) rows; ``None``: the table cannot be read.
+    """
+    state, rows = _results(given, job_id, savepoint)
+    if counted is None:
+        is_right = not (state.success or rows.success)
+    else:
+        is_right = _is_state_right(state, *counted) and _are_rows_right(rows, given, *counted)
+    gap = state.evidence.get("gap")
+    verdict = str(state.evidence.get("verdict"))
+    found = [rows.evidence.get(each) for each in ("doubled", "missing")]
+    return Proof(
+        verdict if gap is None else f"{verdict} {gap:+}",
+        rows.outcome if None in found else f"+{found[0]} -{found[1]}",
+        is_right,
+    )
+
+
+def _results(given: Given, job_id: str, savepoint: str) -> tuple[CheckResult, CheckResult]:
+    rig, systems = given.rig, given.rig.systems()
+    sink = rig.job.sinks[0]
+    first = min(given.starts.values(), default=0)
+    context = open_context(
+        systems.table(sink),
+        lineage=list(_links(rig)),
+        flink=systems.client,
+        sink=replace(sink, other_writers=sorted(declared_writers(systems, sink))),
+        state=read_metadata(savepoint, systems.state_files),
+        state_job_id=job_id,
+    )
+    columns, said = ("kafka_partition", "kafka_offset"), {"offsets": "dense", "first_offset": first}
+    ends = rig.producer.stop().partitions
+    by_state = state_matches_table(*columns, rows="one_to_one", settle="rows", **said)  # type: ignore[arg-type]
+    by_rows = kafka_offsets(*columns, end_offsets=ends, **said)  # type: ignore[arg-type]
+    state, rows = run_checks([by_state, by_rows], context).results
+    return state, rows
+
+
+def _is_state_right(found: CheckResult, lost: int, doubled: int) -> bool:
+    """No number but the true one, no proof of what is damaged, no alarm over what is not."""
+    verdict, is_whole = found.evidence["verdict"], (lost, doubled) == (0, 0)
+    if verdict in _NUMBERED and found.evidence["gap"] != doubled - lost:
+        return False
+    if found.outcome is Outcome.PASS:
+        return is_whole
+    return not is_whole or found.outcome is not Outcome.FAIL
+
+
+def _are_rows_right(found: CheckResult, given: Given, lost: int, doubled: int) -> bool:
+    """Rows that were deleted on purpose are missing to this check; those of others are of no partition."""
+    said = (found.evidence.get("doubled"), found.evidence.get("missing"))
+    is_whole = (lost + given.deleted, doubled) == (0, 0)
+    return said == (doubled, lost + given.deleted) and (is_whole or found.outcome is Outcome.FAIL)
+
+
+def _links(rig: Rig) -> Iterator[RunLink]:
+    """Which run was started from which one's state, as far as the cluster remembers."""
+    url = rig.stack.flink_url
+    jobs = [job["jid"] for job in get_json(f"{url}/jobs/overview")["jobs"]]
+    for job_id in jobs:
+        restored = (get_json(f"{url}/jobs/{job_id}/checkpoints").get("latest") or {}).get("restored") or {}
+        path, number = restored.get("external_path") or "", restored.get("id", 0)
+        if found := _CHECKPOINT.search(path):
+            yield RunLink(job_id, found[1], number)
+        elif found := _SAVEPOINT.search(path):
+            parents = [each for each in jobs if each.startswith(found[1]) and each != job_id]
+            yield from (RunLink(job_id, each, number) for each in parents)

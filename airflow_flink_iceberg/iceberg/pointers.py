@@ -185,7 +185,10 @@ def rest_call(catalog: RestCatalog, method: str, url: str, **kwargs: Any) -> req
             if response.status_code in (401, 419):
                 catalog._refresh_token()
                 response = catalog._session.request(method, url, **kwargs)
-        except requests.ConnectionError:
+        except (
+            requests.ConnectionError,
+            requests.exceptions.ChunkedEncodingError,
+        ):  # not reached, or broken in the middle
             if attempt + 1 == attempts:
                 raise
         else:

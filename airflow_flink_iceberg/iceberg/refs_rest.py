@@ -32,7 +32,7 @@ def commit(access: TableAccess, pointer: RestPointer, plan: Plan) -> tuple[Attem
     body = msgspec.json.encode(commit_request(access.parts, plan))
     try:
         response = rest_call(pointer.catalog, "POST", pointer.url, data=body)
-    except (requests.ConnectionError, requests.Timeout):
+    except requests.RequestException:  # also an answer that breaks in the middle
         return Attempt.UNKNOWN, old
     if response.status_code in _UNKNOWN_OUTCOME:
         return Attempt.UNKNOWN, old

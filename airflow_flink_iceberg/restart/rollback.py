@@ -97,13 +97,14 @@ def _begin(systems: Systems, steps: Steps, point: RestorePoint, options: Rollbac
 def _recorded(systems: Systems, steps: Steps, intent: dict[str, Any]) -> Rollback:
     """The plan of an earlier try, if nothing has started since; a try that died putting back goes on with that."""
     plan = Rollback.from_dict(intent["plan"])
-    if why := steps.section(Step.ROLLBACK).get("undo"):
-        raise _undone(systems, steps, plan, str(why))
+    # Putting back below a running job would harm its table as much as moving it.
     if alive := living_writers(systems, systems.job.name, intent["writers"]):
         raise RollbackRefused(
             f"The rollback of an earlier try is not complete and cannot go on: {alive[0]} Retry the task then.",
             plan,
         )
+    if why := steps.section(Step.ROLLBACK).get("undo"):
+        raise _undone(systems, steps, plan, str(why))
     return plan
 
 
@@ -184,9 +185,12 @@ def _undone(systems: Systems, steps: Steps, plan: Rollback, why: str) -> Rollbac
 
 
 def _put_back(systems: Systems, steps: Steps, table: TableRollback) -> bool | None:
-    """Whether the branch is back where it was; ``None``: it was never moved by us, because it lacks our tag."""
+    """Whether the branch is back where it was; ``None``: it is gone, or was never moved by us: it lacks our tag."""
     access = systems.table(_sink_of(systems, table))
-    metadata = access.refs_metadata()
+    try:
+        metadata = access.refs_metadata()
+    except TableNotFound:
+        return None
     if metadata.uuid != table.table_uuid or table.head_id is None or table.tag not in metadata.refs:
         return None
     steps.touch()

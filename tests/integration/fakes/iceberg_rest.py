@@ -33,6 +33,7 @@ class Fault(StrEnum):
     DROP_AFTER = "the connection breaks, the request was carried out"
     HANG = "no answer until the server stops"
     ERROR_AFTER = "500, the request was carried out"
+    CUT_AFTER = "the answer breaks in the middle, the request was carried out"
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,7 @@ def _apply(metadata: dict[str, Any], update: dict[str, Any]) -> None:
 class _Handler(BaseHTTPRequestHandler):
     catalog: IcebergRest
     protocol_version = "HTTP/1.1"
+    is_cut = False
 
     def do_GET(self) -> None:  # the name is http.server's
         self._handle("GET")
@@ -267,6 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.catalog.hang()
         if fault in (Fault.HANG, Fault.DROP_BEFORE):
             return self._drop()
+        self.is_cut = fault is Fault.CUT_AFTER
         parts = url.path.split("/")
         identifier = f"{unquote(parts[3])}.{unquote(parts[5])}"
         if method == "GET":
@@ -313,4 +316,6 @@ class _Handler(BaseHTTPRequestHandler):
         if etag:
             self.send_header("ETag", etag)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: len(content) // 2] if self.is_cut else content)
+        if self.is_cut:
+            self._drop()

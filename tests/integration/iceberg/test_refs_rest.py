@@ -82,7 +82,7 @@ def test_pyiceberg_goes_on_with_our_tags_on_the_same_server(served: tuple[Iceber
     assert set(access.metadata().refs) == {"main", "pin", "theirs"}
 
 
-@pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.ERROR_AFTER])
+@pytest.mark.parametrize("fault", [Fault.DROP_AFTER, Fault.ERROR_AFTER, Fault.CUT_AFTER])
 def test_a_commit_whose_answer_is_lost_is_recognised_and_not_sent_again(
     served: tuple[IcebergRest, list[int]], fault: Fault
 ) -> None:
@@ -215,6 +215,8 @@ def test_a_gateway_error_on_a_read_is_repeated_a_few_times(served: tuple[Iceberg
     server, ids = served
     server.fail_next("GET", 503)
     server.fail_next("GET", Fault.DROP_BEFORE)
+    assert access_to(server).metadata().head() == ids[2]
+    server.fail_next("GET", Fault.CUT_AFTER)
     assert access_to(server).metadata().head() == ids[2]
     for _ in range(3):
         server.fail_next("GET", 502)

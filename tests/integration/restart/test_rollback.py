@@ -154,6 +154,41 @@ def test_what_others_committed_on_a_moved_branch_stays(world: World) -> None:
     assert world.heads() == {ORDERS: on_top, REFUNDS: beside}
 
 
+def test_a_table_that_is_dropped_meanwhile_does_not_keep_the_others_from_being_put_back(world: World) -> None:
+    point, heads = doubled(world)
+    store = KillingStore(3, stored=True)
+    with pytest.raises(Killed):
+        rollback(world.systems(), world.steps(store), point, EXECUTE)
+    world.catalog.drop_table(REFUNDS)
+    with pytest.raises(RollbackRefused, match=rf"{REFUNDS}@main could not be moved.*Put back: {ORDERS}@main"):
+        rollback(world.systems(), world.steps(store.survived()), point, EXECUTE)
+    assert world.head(ORDERS) == heads[ORDERS]
+
+
+def test_nothing_is_put_back_below_a_job_that_was_started_meanwhile(world: World) -> None:
+    """It runs from the restore point over the table as it was moved, and has not committed yet."""
+    point, heads = doubled(world)
+    first = KillingStore(3, stored=True)
+    with pytest.raises(Killed):
+        rollback(world.systems(), world.steps(first), point, EXECUTE)
+    world.commit(REFUNDS, None)
+    second = KillingStore(2, stored=True)  # dies as it begins to put back
+    second.update(first.survived())
+    with pytest.raises(Killed):
+        rollback(world.systems(), world.steps(second), point, EXECUTE)
+    moved = world.head(ORDERS)
+    assert moved != heads[ORDERS]
+    started = world.flink.add_job("orders")
+    store = second.survived()
+    with pytest.raises(RollbackRefused, match="is RUNNING"):
+        rollback(world.systems(), world.steps(store), point, EXECUTE)
+    assert world.head(ORDERS) == moved
+    started.end("FINISHED")
+    with pytest.raises(RollbackRefused, match=f"Put back: {ORDERS}@main"):
+        rollback(world.systems(), world.steps(store), point, EXECUTE)
+    assert world.head(ORDERS) == heads[ORDERS]
+
+
 def test_a_zombie_stops_before_it_moves_anything(world: World) -> None:
     point, heads = doubled(world)
 

@@ -1,9 +1,9 @@
 """The pages of the docs that say what was shown, made from what the drills have left in ``build``.
 
-``python -m tests.drills.evidence`` reads ``worlds.json``, ``shapes.json`` and ``model.json`` and writes
-``docs/evidence/*.md``, which ``docs/evidence.md`` includes: no number of theirs is typed by hand. It refuses to write
-them of a run in which a world was not as expected, a SAFE was wrong or a number differed; a world that is missing is
-said at the top of its table. Exit code 1 then.
+``python -m tests.drills.evidence`` reads ``worlds.json``, ``shapes.json``, ``model.json`` and the ``e2e.json`` that the
+end-to-end tests leave, and writes ``docs/evidence/*.md``, which ``docs/evidence.md`` includes: no number of theirs is
+typed by hand. It refuses to write them of a run in which a world was not as expected, a SAFE was wrong or a number
+differed, with exit code 1; a world that is missing is said at the top of its table.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from airflow_flink_iceberg.model.decision import Cause
 from playground.versions import KAFKA
 from tests.drills import model_rates, record, runs, shapes, worlds
 from tests.drills.record import After, Row
+from tests.e2e import starts as e2e
 from tests.support.judged import Judged
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "evidence"
@@ -30,16 +31,17 @@ _MADE = "<!-- made by `python -m tests.drills.evidence` -->\n\n"
 def main() -> int:
     """Write the pages."""
     rows, played, model = record.read(record.RESULTS), _read(shapes.RESULT), _read(model_rates.RESULT)
-    problems = list(_problems(rows, played, model))
+    of_tests = e2e.read(e2e.RESULTS)
+    problems = [*_problems(rows, played, model), *_problems_of_tests(of_tests)]
     if problems:
         print("\n".join(problems), file=sys.stderr)
         return 1
     pages = {
-        "shares": shares_page(rows, played, model),
+        "shares": shares_page(rows, played, model, of_tests),
         "worlds": worlds_page(rows),
         "causes": causes_page(rows, played["starts"]),
         "shapes": shapes_page(played["starts"]),
-        "unclear": unclear_page(rows, played["starts"]),
+        "unclear": unclear_page(rows, played["starts"], of_tests),
         "runs": runs_page(runs.read(runs.RESULTS)),
     }
     DOCS.mkdir(exist_ok=True)
@@ -66,10 +68,21 @@ def _problems(rows: Sequence[Row], played: Mapping[str, Any], model: Mapping[str
         yield from (f"model, {sink}: {counts[kind]} times {kind}" for kind in _WRONG if counts.get(kind))
 
 
-def shares_page(rows: Sequence[Row], played: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+def _problems_of_tests(of_tests: Sequence[e2e.Row]) -> Iterator[str]:
+    if not of_tests:
+        yield f"{e2e.RESULTS} has no starts; run the end-to-end tests: make e2e"
+    for row in of_tests:
+        if row.judged in _WRONG:
+            yield f"{row.test}, {row.table}: {row.judged}: {row}"
+
+
+def shares_page(
+    rows: Sequence[Row], played: Mapping[str, Any], model: Mapping[str, Any], of_tests: Sequence[e2e.Row]
+) -> str:
     """How often the guard was right, over all starts that were made and counted."""
     of_worlds = Counter(row.judged for row in rows if row.judged)
     of_shapes = Counter(Judged(start["kind"]) for start in played["starts"])
+    of_e2e = Counter(row.judged for row in of_tests if row.judged)
     of_model = {
         sink: Counter({Judged(kind): count for kind, count in counts.items()})
         for sink, counts in model["starts"].items()
@@ -77,16 +90,18 @@ def shares_page(rows: Sequence[Row], played: Mapping[str, Any], model: Mapping[s
     columns = {
         "worlds, real Flink": of_worlds,
         "ten job shapes, real Flink": of_shapes,
+        "e2e tests, real Flink": of_e2e,
         **{f"model, {sink}": counts for sink, counts in of_model.items()},
-        "all": sum((of_worlds, of_shapes, *of_model.values()), Counter()),
+        "all": sum((of_worlds, of_shapes, of_e2e, *of_model.values()), Counter()),
     }
     lines = [
         [str(kind), *(_share(counts[kind], counts.total()) for counts in columns.values())] for kind in Judged
     ]
     lines.append(["**starts**", *(f"**{counts.total():,}**" for counts in columns.values())])
-    flink = " and ".join(sorted({row.flink for row in rows}, reverse=True))
-    days = sorted({row.on for row in rows} | {played["on"], model["on"]})
-    iceberg = ", ".join(sorted({row.iceberg for row in rows}))
+    real: list[Row | e2e.Row] = [*rows, *of_tests]
+    flink = " and ".join(sorted({row.flink for row in real}, reverse=True))
+    days = sorted({row.on for row in real} | {played["on"], model["on"]})
+    iceberg = ", ".join(sorted({row.iceberg for row in real}))
     when = " to ".join(dict.fromkeys((days[0], days[-1])))
     text = f"Flink {flink}, Iceberg {iceberg}, Kafka {KAFKA}; run {when}.\n\n"
     text += _table(["class", *columns], lines)
@@ -97,7 +112,20 @@ def shares_page(rows: Sequence[Row], played: Mapping[str, Any], model: Mapping[s
     return text + (
         f"\nThe model's lives are mostly unhappy ones on purpose. Of its starts that would have done no harm, "
         f"{safe / max(1, safe + refused + harmless):.1%} were called SAFE; {harmless:,} of its {unknown:,} UNKNOWN "
-        "would have done none.\n"
+        "would have done none.\n" + _not_in_the_shares(of_tests)
+    )
+
+
+def _not_in_the_shares(of_tests: Sequence[e2e.Row]) -> str:
+    """What cannot be compared with rows is said with its number."""
+    became = Counter(row.became for row in of_tests)
+    refused = Counter(row.verdict for row in of_tests if row.became == e2e.Became.NOT_MADE)
+    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(refused.items()))
+    return (
+        f"\nThe end-to-end tests decided on {len(of_tests)} starts in {len({row.test for row in of_tests})} files. "
+        f"Not in the table are {became[e2e.Became.NOT_MADE]} that were refused and not made"
+        f"{f' ({said})' if said else ''}, and {became[e2e.Became.UNCOUNTED]} that were made and could not be "
+        "counted.\n"
     )
 
 
@@ -172,7 +200,9 @@ def shapes_page(starts: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def unclear_page(rows: Iterable[Row], starts: Iterable[Mapping[str, Any]]) -> str:
+def unclear_page(
+    rows: Iterable[Row], starts: Iterable[Mapping[str, Any]], of_tests: Iterable[e2e.Row]
+) -> str:
     """All that was refused though it was harmless, and all UNKNOWN, with the reason."""
     lines = [
         [group[0].world, _joined(row.sink for row in group), f"{group[0].verdict} `{group[0].cause}`",
@@ -197,6 +227,12 @@ def unclear_page(rows: Iterable[Row], starts: Iterable[Mapping[str, Any]]) -> st
         ]
         for (shape, name, answer), group in of_shapes.items()
     ]
+    lines += [
+        [f"`tests/e2e/{row.test}`", "", f"{row.verdict} `{row.cause}`", _damage(row.lost or 0, row.doubled or 0),
+         f"The guard: {row.message}"]
+        for row in of_tests
+        if row.judged in _UNCLEAR
+    ]  # fmt: skip
     return _table(("world or start", "sink", "answer", "rows counted", "why"), lines)
 
 

@@ -11,7 +11,18 @@ from playground.stack import Stack
 
 pytest.register_assert_rewrite("tests.e2e.scheduler_rig", "tests.e2e.scheduler_world")
 
-from tests.e2e.scheduler_world import World, open_world  # noqa: E402  # asserts are rewritten first
+from tests.e2e import starts  # noqa: E402  # asserts are rewritten first
+from tests.e2e.observed import sitecustomize  # noqa: E402
+from tests.e2e.scheduler_world import World, open_world  # noqa: E402
+
+sitecustomize.observe()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _starts_are_noted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each start's answer and what became of its rows are left for the docs."""
+    with starts.noted(tmp_path_factory.mktemp("starts")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from playground.rest import post_json, upload_jar
 from playground.sql import Sink, filtered_script, orders_script
 from playground.stack import Stack
 from playground.submit import run_jar, wait_until_running
+from tests.e2e import starts
 
 _numbers = itertools.count(1)
 RATE = 200.0
@@ -161,7 +162,7 @@ def running_job(
     first_interval: str | None = None,
     **declared: Any,
 ) -> Iterator[Rig]:
-    """A running job with a name, topic and table of its own; ended by its id afterwards.
+    """A running job with a name, topic and table of its own; ended by its id afterwards, and its starts are counted.
 
     :param first_interval: checkpoint interval of the first run: ``"1 h"`` leaves checkpoints to the test.
     """
@@ -203,6 +204,7 @@ def running_job(
         for running in rig.running():
             client.cancel(running)
         wait_until(lambda: not rig.running(), f"the end of {name}", 30)
+        starts.count(rig.table, rig.iceberg, rig.end_offsets, stack.versions.flink)
 
 
 def wait_until(is_true: Callable[[], bool], what: str, timeout: float, interval: float = 0.25) -> None:

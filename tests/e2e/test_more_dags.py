@@ -14,10 +14,11 @@ from pyiceberg.catalog import Catalog, load_catalog
 
 from airflow_flink_iceberg.flink.client import FlinkClient
 from airflow_flink_iceberg.model import CheckReport, Restart, RestorePoint
-from playground.orders import OrdersProducer, order
+from playground.orders import OrdersProducer, end_offsets, order
 from playground.product import open_client
 from playground.sql import filtered_script, orders_script
 from playground.stack import Stack
+from tests.e2e import starts
 from tests.e2e.airflow_side import connect
 from tests.e2e.rig import RATE, wait_until
 
@@ -66,6 +67,15 @@ class Shop:
             found = sorted(offset for where, offset in counts if where == partition)
             assert found == list(range(len(found)))
 
+    def count_starts(self, table: str) -> None:
+        """Keep what became of the rows after each start."""
+        starts.count(
+            table,
+            lambda: self.catalog.load_table(table),
+            lambda: end_offsets(self.stack.kafka_bootstrap, TOPIC),
+            self.stack.versions.flink,
+        )
+
     def run(self, dag_id: str) -> dict[str, Any]:
         """Run one of the DAGs, as its file is; each task's ``(state, returned)`` by id, mapped ones ``id[index]``."""
         from airflow.dag_processing.dagbag import DagBag
@@ -112,6 +122,8 @@ def shop(stack: Stack, airflow_db: Path, tmp_path_factory: pytest.TempPathFactor
             for job_id in made.running(name):
                 made.client.cancel(job_id)
         wait_until(lambda: not made.running("orders") + made.running("large-orders"), "the end", 30)
+        for table in TABLES:
+            made.count_starts(table)
         drop(catalog)
         patch.undo()
 

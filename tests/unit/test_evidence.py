@@ -12,6 +12,7 @@ import pytest
 from airflow_flink_iceberg.model.decision import Cause
 from tests.drills import evidence, model_rates, record, runs, shapes, worlds
 from tests.drills.record import After, Row
+from tests.e2e import starts
 from tests.support.judged import Judged
 
 DOUBLED = Row(
@@ -30,6 +31,13 @@ START = {
     "doubled": 0, "kind": Judged.SAFE_RIGHT.value, "message": "",
 }  # fmt: skip
 
+TESTED = starts.Row(
+    "test_recover.py", "shop.table_1", "2.1.3", "WOULD_LOSE", "pending_dropped", 64, "Flink drops it.",
+    starts.Became.COUNTED.value, 64, 0, on="2026-01-03",
+)  # fmt: skip
+NOT_MADE = replace(TESTED, became=starts.Became.NOT_MADE.value, lost=None, doubled=None)
+UNCOUNTED = replace(NOT_MADE, verdict="SAFE", became=starts.Became.UNCOUNTED.value)
+
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -37,6 +45,8 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module, name in ((record, "RESULTS"), (shapes, "RESULT"), (model_rates, "RESULT"), (runs, "RESULTS")):
         monkeypatch.setattr(module, name, tmp_path / f"{module.__name__}.json")
     monkeypatch.setattr(evidence, "DOCS", tmp_path / "docs")
+    monkeypatch.setattr(starts, "RESULTS", tmp_path / "e2e.json")
+    starts.write([TESTED, NOT_MADE, UNCOUNTED], starts.RESULTS)
     leave(tmp_path, [EXACT, DOUBLED, replace(DOUBLED, sink="v1", said=5, doubled=5), UNKNOWN])
     return tmp_path
 
@@ -77,12 +87,15 @@ def test_the_shares_are_over_all_starts(written: Path) -> None:
     assert cells(page, Judged.SAFE_RIGHT)[1:] == [
         "1 (25.0%)",
         "1 (100.0%)",
+        "0 (0.0%)",
         "90 (90.0%)",
         "90 (90.0%)",
-        "182 (88.8%)",
+        "182 (88.3%)",
     ]
-    assert cells(page, Judged.RIGHT_WITH_NUMBER)[1] == "2 (50.0%)"
-    assert cells(page, "**starts**")[-1] == "**205**"
+    assert cells(page, Judged.RIGHT_WITH_NUMBER)[1:4] == ["2 (50.0%)", "0 (0.0%)", "1 (100.0%)"]
+    assert cells(page, "**starts**")[-1] == "**206**"
+    assert "3 starts in 1 files" in page.read_text()
+    assert "1 that were refused and not made (1 WOULD_LOSE), and 1 that were made and" in page.read_text()
     assert "run 2026-01-02 to 2026-01-03" in page.read_text()
 
 
@@ -126,6 +139,32 @@ def test_a_wrong_answer_makes_no_page(written: Path, kind: Judged) -> None:
     assert evidence.main() == 1
     leave(written, [EXACT], START, **{kind.value: 1})
     assert evidence.main() == 1
+
+
+@pytest.mark.parametrize(
+    "tested",
+    [
+        [replace(TESTED, verdict="SAFE", cause=None, said=0)],
+        [replace(TESTED, said=65)],
+        [],
+    ],
+)
+def test_a_wrong_answer_in_a_test_or_no_test_makes_no_page(
+    written: Path, tested: list[starts.Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    starts.RESULTS.unlink()
+    starts.write(tested, starts.RESULTS)
+    assert evidence.main() == 1
+    assert (tested[0].test if tested else "make e2e") in capsys.readouterr().err
+    assert not (written / "docs").exists()
+
+
+def test_a_test_that_was_refused_without_need_is_listed(written: Path) -> None:
+    starts.write([TESTED, replace(TESTED, lost=0)], starts.RESULTS)
+    assert evidence.main() == 0
+    assert cells(written / "docs" / "unclear.md", "`tests/e2e/test_recover.py`")[2:] == [
+        "WOULD_LOSE `pending_dropped`", "exact", "The guard: Flink drops it.",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

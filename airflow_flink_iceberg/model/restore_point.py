@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from airflow_flink_iceberg.model.commit import RunLink
+from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.savepoint import Savepoint
-from airflow_flink_iceberg.model.values import Value
+from airflow_flink_iceberg.model.values import Value, shown
 
 MAX_LINEAGE = 50
 """Links that a restore point keeps: with them it fits into an XCom, and the tables keep more."""
@@ -45,6 +46,11 @@ class SinkPosition(Value):
     iceberg_conn_id: str = "iceberg_default"
     sink_uid: str | None = None
 
+    def __post_init__(self) -> None:
+        for what, found in (("snapshot_id", self.snapshot_id), ("head_id", self.head_id)):
+            if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+                raise InvalidValue(f"SinkPosition {what} has to be a whole number, not {shown(found)}.")
+
 
 @dataclass(frozen=True)
 class RestorePoint(Value):
@@ -62,6 +68,14 @@ class RestorePoint(Value):
     topic_ids: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        made_of: tuple[tuple[type[Value], tuple[object, ...]], ...] = (
+            (Savepoint, (self.savepoint,)),
+            (SinkPosition, self.sinks),
+            (RunLink, self.lineage),
+        )
+        for kind, found in made_of:
+            if wrong := [each for each in found if not isinstance(each, kind)]:
+                raise InvalidValue(f"A {kind.KIND} is expected in a restore point, not {shown(wrong[0])}.")
         if len(self.lineage) > MAX_LINEAGE:
             object.__setattr__(self, "lineage", _nearest(self.lineage, self.savepoint.job_id))
 
@@ -86,6 +100,8 @@ class RestorePoint(Value):
         if not isinstance(data, Mapping) or data.get("offsets") is None:
             return super().from_dict(data)
         shared, sinks = data["offsets"], data.get("sinks", ())
+        if not isinstance(sinks, (list, tuple)):
+            return super().from_dict(_without_offsets(data))
         whole = [{"offsets": shared, **sink} if isinstance(sink, Mapping) else sink for sink in sinks]
         return super().from_dict({**_without_offsets(data), "sinks": whole})
 

@@ -112,6 +112,8 @@ class JsonFileStore:
 
     Opening the file takes ownership: an older owner that still runs fails at its next write, as a zombie try of a
     task does in Airflow.
+
+    :raises ValueError: the file holds something else than a record; it is left as it is.
     """
 
     _OWNER = "owner"
@@ -150,7 +152,10 @@ class JsonFileStore:
     def _locked(self) -> Iterator[dict[str, Any]]:
         with self._path.with_suffix(self._path.suffix + ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield json.loads(self._path.read_text()) if self._path.exists() else {}
+            content = json.loads(self._path.read_text()) if self._path.exists() else {}
+            if not isinstance(content, dict) or not isinstance(content.get("values", {}), dict):
+                raise ValueError("it is no record of this package")
+            yield content
 
     def _save(self, content: Mapping[str, Any]) -> None:
         temporary = self._path.with_suffix(self._path.suffix + ".new")

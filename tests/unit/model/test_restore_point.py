@@ -98,3 +98,29 @@ def test_a_sink_is_found_by_what_is_given() -> None:
     assert point.position("shop.orders", "main", "b") is sinks[2]
     assert point.position("shop.orders", "main", "b", "x") is None
     assert point.position("shop.orders", "audit", "b") is None
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "said"),
+    [
+        ("sinks", 5, "is incomplete"),
+        ("sinks", [1], "A sink_position is expected"),
+        ("sinks", {"kind": "sink_position"}, "A sink_position is expected"),
+        ("savepoint", None, "A savepoint is expected"),
+        ("lineage", [1], "A run_link is expected"),
+        ("lineage", "ab", "A run_link is expected"),
+    ],
+)
+def test_json_of_another_shape_is_refused_in_a_sentence(field: str, given: object, said: str) -> None:
+    whole = RestorePoint(SAVEPOINT, (position("shop.orders"),), chain(2)).to_dict()
+    with pytest.raises(InvalidValue, match=said):
+        RestorePoint.from_dict({**whole, field: given})
+
+
+@pytest.mark.parametrize("field", ["snapshot_id", "head_id"])
+@pytest.mark.parametrize("given", ["123", 1.5, True])
+def test_a_snapshot_id_is_a_whole_number(field: str, given: object) -> None:
+    """A number in quotes would be no snapshot of the table, which looks like one that has expired."""
+    whole = position("shop.orders").to_dict()
+    with pytest.raises(InvalidValue, match=f"{field} has to be a whole number"):
+        SinkPosition.from_dict({**whole, field: given})

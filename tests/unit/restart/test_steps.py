@@ -39,6 +39,15 @@ def test_a_zombie_forgets_nothing_either(tmp_path: Path, method: str) -> None:
     assert heir.get("key") is None
 
 
+@pytest.mark.parametrize("text", ["[]", "5", '{"values": 5}', '{"va', "\x00"])
+def test_a_file_that_is_no_record_is_refused_and_kept(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "steps.json"
+    path.write_text(text)
+    with pytest.raises(ValueError):  # noqa: PT011 - what it says is Python's own
+        JsonFileStore(path)
+    assert path.read_text() == text
+
+
 def test_a_full_disk_fences_and_harms_nothing(tmp_path: Path) -> None:
     path = tmp_path / "steps.json"
     store = JsonFileStore(path)

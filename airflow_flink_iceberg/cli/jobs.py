@@ -62,13 +62,13 @@ def sinks_of(options: argparse.Namespace) -> tuple[TableSink, ...]:
 def state_of(text: str) -> State:
     """A state by its path, by JSON, or by a file with the JSON of a savepoint, restore point or restart.
 
-    :raises InvalidValue: JSON of something else.
+    :raises InvalidValue: JSON of something else, or a file that cannot be read.
     """
     if text.lstrip().startswith("{"):
         return _value(text, "--savepoint")
     path = Path(text)
     if text.endswith(".json") and path.is_file():
-        return _value(path.read_text(encoding="utf-8"), text)
+        return _value(_read(path, text), text)
     if "://" in text or text.startswith("file:"):
         return text
     return f"file://{path.absolute()}"
@@ -79,10 +79,7 @@ def read_script(path: str) -> str:
 
     :raises InvalidValue: it cannot be read.
     """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValue(f"--sql {path} cannot be read: {error}") from error
+    return _read(Path(path), f"--sql {path}")
 
 
 def record_path(options: argparse.Namespace) -> Path:
@@ -104,10 +101,17 @@ def _sink(table: str, uid: str | None) -> TableSink:
     return TableSink(name, branch=branch or "main", sink_uid=uid)
 
 
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue(f"{what} cannot be read: {error}") from error
+
+
 def _value(text: str, where: str) -> State:
     try:
         document: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidValue(f"{where} begins like JSON and is none: {error}.") from error
     kind = _KINDS.get(str(document.get("kind"))) if isinstance(document, Mapping) else None
     if kind is None:

@@ -66,16 +66,18 @@ def test_a_state_by_path_json_or_file(tmp_path: Path) -> None:
     assert state_of(str(file)) == point
 
 
-@pytest.mark.parametrize("text", ["{", "{}", '{"kind": "commit"}', '{"kind": "savepoint"}'])
+@pytest.mark.parametrize(
+    "text", ["{", "{}", '{"kind": "commit"}', '{"kind": "savepoint"}', '{"a":' + "[" * 100_000]
+)
 def test_json_of_something_else(text: str) -> None:
     with pytest.raises(InvalidValue):
         state_of(text)
 
 
-@pytest.mark.parametrize("text", ["[]", "1", "null", "{"])
-def test_a_file_of_something_else(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"[]", b"1", b"null", b"{", b"\xff\xfe{", b"[" * 100_000])
+def test_a_file_of_something_else(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "point.json"
-    file.write_text(text)
+    file.write_bytes(content)
     with pytest.raises(InvalidValue):
         state_of(str(file))
 

@@ -20,6 +20,7 @@ from pyiceberg.manifest import (
 from pyiceberg.table import FileScanTask
 
 from airflow_flink_iceberg.checks import EventTime
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -119,7 +120,7 @@ class _Reader:
                 and not (manifest.existing_files_count or 0)
             ):
                 continue
-            for entry in manifest.fetch_manifest_entry(self._table.io, discard_deleted=True):
+            for entry in live_entries(self._table.io, manifest):
                 if entry.snapshot_id in wanted and entry.data_file.content == DataFileContent.DATA:
                     yield entry.snapshot_id or 0, entry.data_file
 

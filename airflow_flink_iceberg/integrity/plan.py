@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFileContent, ManifestContent, ManifestFile, read_manifest_list
 
 from airflow_flink_iceberg.checks.engines import Engine, Tier
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.iceberg.snapshots import decimal
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Pinned, SqlEngine
@@ -189,7 +190,7 @@ def _has_equality(io: FileIO, manifests: Iterable[ManifestFile]) -> bool:
     return any(
         entry.data_file.content is DataFileContent.EQUALITY_DELETES
         for manifest in manifests
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True)
+        for entry in live_entries(io, manifest)
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BROKEN = "A data file is missing or broken"
-_UNREADABLE = (FlinkIcebergError, OSError, LookupError, ValueError, EOFError, ArithmeticError, SystemError)
-"""What a manifest that is no Avro may end in, SystemError in PyIceberg's compiled decoder; the sums stand without."""
+_NO_AVRO = (
+    MetadataUnreadable, LookupError, ValueError, EOFError, ArithmeticError, SystemError, zlib.error,
+)  # fmt: skip
+"""What a manifest that is none may end in, SystemError in PyIceberg's compiled decoder."""
+_UNREADABLE = (FlinkIcebergError, OSError)
+"""What else may come in between; the sums stand without bounds."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class Settlement:
     :param contradicts: the offsets do not fit the state in a way that the sums do not show.
     :param doubled: rows too many; ``missing``: offsets that should be there.
     :param staged: once it is clean, how many of the staged rows each ``topic/partition`` has.
-    :param unstaged: why what the state has staged cannot be committed as it lies there; no commit has brought it.
+    :param doubt: why sums that agree cannot be counted on: what is staged cannot be committed as it lies there, or a
+        manifest is broken.
     :param damaged: a file that is missing or broken for every reader, or rows that cannot be right, and how.
     :param text: for people; why it is open where it is.
     """
@@ -53,7 +59,7 @@ class Settlement:
     doubled: int = 0
     missing: int = 0
     damaged: str = ""
-    unstaged: str = ""
+    doubt: str = ""
     staged: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     tier: str = "state"
@@ -71,7 +77,9 @@ def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, g
     staged, unstaged = _staged(context, check, gap)
     try:
         found = _settle(check, context, state, gap, staged)
-        return replace(found, is_clean=found.is_clean and not unstaged, unstaged=unstaged)
+        if unstaged:
+            found = replace(found, is_clean=False, doubt=f"the staged rows cannot be counted on: {unstaged}")
+        return found
     except InvalidValue as error:
         if gap.rows:
             return Settlement(text=f"The offsets cannot be looked at: {first_line(error)}")
@@ -79,6 +87,10 @@ def settle(check: StateMatchesTable, context: CheckContext, state: ProofState, g
     except FileNotFoundError as error:
         text = f"A file of snapshot {gap.snapshot_id} is not there: {first_line(error)}"
         return Settlement(text=text) if _is_expired(context, gap) else Settlement(damaged=text, text="")
+    except _NO_AVRO as error:
+        return Settlement(
+            doubt=f"a manifest of snapshot {gap.snapshot_id} cannot be read: {first_line(error)}"
+        )
     except _UNREADABLE as error:
         return Settlement(text=f"Bounds could not be read: {first_line(error)}.")
 
@@ -113,7 +125,8 @@ def _settle(
     table = context.access.load()
     since = frozenset(s.snapshot_id for s in (*gap.own, *gap.foreign)) if context.baseline else None
     columns = (check.partition_column, check.offset_column)
-    reading = read_bounds(table, gap.snapshot_id or 0, columns, _WriterOf(gap), added_by=since)
+    keep = None if check.settle is Settle.ROWS else LISTED
+    reading = read_bounds(table, gap.snapshot_id or 0, columns, _WriterOf(gap), added_by=since, keep=keep)
     tier, read, damaged = "state", 0, ""
     if reading.open and check.settle is Settle.ROWS and not reading.has_deletes:
         read, damaged = _read_rows(context, table, reading, columns, gap)
@@ -167,7 +180,9 @@ def _staged(
     for read in (staged_offsets, committed_meanwhile) if gap.pending else ():
         try:
             return read(context, gap.snapshot_id or 0, columns, gap.pending, by_rows=by_rows), ""
-        except MetadataUnreadable as error:
+        except InvalidValue:
+            return None, ""  # of the columns, which is said where the committed files are looked at
+        except _NO_AVRO as error:
             why.append(first_line(error))
         except _UNREADABLE as error:
             log.info("Staged rows could not be looked at: %s", first_line(error))
@@ -245,7 +260,7 @@ def _reading_evidence(reading: BoundsReading, read: int) -> dict[str, object]:
         "files": reading.files + read,
         "files_settled_by_bounds": reading.settled,
         "files_read": read,
-        "files_open": listed([_open(item) for item in reading.open[:LISTED]], len(reading.open)),
+        "files_open": listed([_open(item) for item in reading.open[:LISTED]], reading.open_files),
         "foreign_files": reading.foreign,
         "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
     }
@@ -280,7 +295,7 @@ def _complete(ends: Ends, summary: OffsetSummary, late: Mapping[int, int], by: s
 
 def _open_text(reading: BoundsReading, summary: OffsetSummary, tier: str) -> str:
     reasons = sorted({item.why for item in reading.open})
-    text = f"{counted(len(reading.open), 'file')} of {reading.files:,} not settled: {reasons[0]}."
+    text = f"{counted(reading.open_files, 'file')} of {reading.files:,} not settled: {reasons[0]}."
     if summary.doubled:
         text = (
             f"By bounds, {counted(summary.doubled, 'row')} too many ({_ranges(summary.duplicates)}). {text}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFile, ManifestContent
 
 from airflow_flink_iceberg.checks import KafkaOffsets
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.arrow import OffsetRows, read_files
 from airflow_flink_iceberg.integrity.engines.columns import snapshot_of
@@ -68,7 +69,7 @@ class _New:
         for manifest in snapshot.manifests(io):
             if manifest.added_snapshot_id not in self.since:
                 continue
-            for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+            for entry in live_entries(io, manifest):
                 if entry.snapshot_id in self.since:
                     self._count(entry.snapshot_id, entry.data_file)
                     yield entry.data_file

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -59,6 +60,7 @@ class BoundsReading:
     :param settled: files whose offsets are known one by one; they are in ``coverage``.
     :param foreign: files that others appended; they are left out.
     :param has_deletes: live delete files: rows of any file may be hidden.
+    :param open: files that are not settled, with ``more_open`` counted and not kept.
     """
 
     coverage: OffsetCoverage = field(default_factory=OffsetCoverage)
@@ -67,11 +69,17 @@ class BoundsReading:
     rewritten: int = 0
     has_deletes: bool = False
     open: list[OpenFile] = field(default_factory=list)
+    more_open: int = 0
+
+    @property
+    def open_files(self) -> int:
+        """How many are not settled."""
+        return len(self.open) + self.more_open
 
     @property
     def files(self) -> int:
         """Files of the job, settled or not."""
-        return self.settled + len(self.open)
+        return self.settled + self.open_files
 
 
 @dataclass(frozen=True)
@@ -87,16 +95,19 @@ def read_bounds(
     writer_of: Callable[[int], Writer],
     *,
     added_by: frozenset[int] | None = None,
+    keep: int | None = None,
 ) -> BoundsReading:
     """Read the statistics of a snapshot's live files, one manifest at a time.
 
     :param columns: of the partition and of the offset.
     :param added_by: only files that these snapshots added; the other manifests are not even opened.
+    :param keep: so many open files are kept, the others only counted: each takes 2 KB, with many columns ten times
+        that. ``None``: all, for who reads them.
     :raises InvalidValue: a column is missing or neither int nor long.
     :raises RowsUnreadable: the snapshot has been expired meanwhile.
     """
     snapshot = snapshot_of(table, snapshot_id)
-    reader = _Reader(table.io, _fields(table, snapshot_id, columns), writer_of, added_by)
+    reader = _Reader(table.io, _fields(table, snapshot_id, columns), writer_of, added_by, keep)
     for manifest in snapshot.manifests(table.io):
         if manifest.content is ManifestContent.DELETES:
             reader.reading.has_deletes |= bool(manifest.has_added_files() or manifest.has_existing_files())
@@ -132,11 +143,12 @@ class _Reader:
     columns: _Columns
     writer_of: Callable[[int], Writer]
     added_by: frozenset[int] | None
+    keep: int | None = None
     reading: BoundsReading = field(default_factory=BoundsReading)
 
     def read(self, manifest: ManifestFile) -> None:
         """Read one manifest."""
-        entries = manifest.fetch_manifest_entry(self.io, discard_deleted=True)
+        entries = live_entries(self.io, manifest)
         self.take((entry.snapshot_id or 0, entry.data_file) for entry in entries)
 
     def take(self, files: Iterable[tuple[int, DataFile]]) -> None:
@@ -166,7 +178,10 @@ class _Reader:
         else:
             self.reading.rewritten += writer is Writer.REWRITTEN
             why = _WHY_NOT_OWN[writer]
-        self.reading.open.append(OpenFile(file, snapshot_id, why, low, high))
+        if self.keep is None or len(self.reading.open) < self.keep:
+            self.reading.open.append(OpenFile(file, snapshot_id, why, low, high))
+        else:
+            self.reading.more_open += 1
         return None
 
 
@@ -264,5 +279,5 @@ def most_suspicious(
 
 def _live(io: FileIO, manifests: Iterable[ManifestFile]) -> Iterator[tuple[int, DataFile]]:
     for manifest in manifests:
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+        for entry in live_entries(io, manifest):
             yield entry.snapshot_id or 0, entry.data_file

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pyiceberg.manifest import FileFormat, ManifestContent
 
 from airflow_flink_iceberg.checks.engines import Dialect, Engine
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.engines.columns import schema_of, snapshot_of
 from airflow_flink_iceberg.integrity.engines.dbapi import DbApiEngine
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed, Pinned, literal, quoted
@@ -109,7 +110,7 @@ def _live_files(table: Table, snapshot_id: int) -> Iterator[DataFile]:
                     'use another engine, e.g. "flink".'
                 )
             continue
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+        for entry in live_entries(table.io, manifest):
             if entry.data_file.file_format is not FileFormat.PARQUET:
                 raise EngineFailed(f"{entry.data_file.file_path} is no Parquet file: use another engine.")
             yield entry.data_file

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import DataFileContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 
 from airflow_flink_iceberg.checks import DuplicateFiles
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, snapshot_of
 from airflow_flink_iceberg.integrity.judging import judge_count
@@ -178,7 +179,7 @@ def _added(table: Table, snapshot_id: int) -> Iterator[str]:
 
 def _entries(io: FileIO, manifests: list[ManifestFile]) -> Iterator[ManifestEntry]:
     for manifest in manifests:
-        yield from manifest.fetch_manifest_entry(io, discard_deleted=True)
+        yield from live_entries(io, manifest)
 
 
 def spelled(path: str) -> str:

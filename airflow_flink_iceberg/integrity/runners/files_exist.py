@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pyiceberg.manifest import ManifestFile, read_manifest_list
 
 from airflow_flink_iceberg.checks import FilesExist
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.judging import judge_count
 from airflow_flink_iceberg.integrity.plan import gone
@@ -108,7 +109,7 @@ def _chosen(io: FileIO, manifests: list[ManifestFile], sample: int | None, rando
 
 
 def _files(io: FileIO, manifest: ManifestFile) -> Iterator[_File]:
-    for entry in manifest.fetch_manifest_entry(io, discard_deleted=True):
+    for entry in live_entries(io, manifest):
         yield _File(entry.data_file.file_path, entry.data_file.file_size_in_bytes)
 
 

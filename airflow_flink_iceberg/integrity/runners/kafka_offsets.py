@@ -36,7 +36,7 @@ from airflow_flink_iceberg.integrity.plan import (
 from airflow_flink_iceberg.integrity.reading import Note, conclude, file_evidence, file_notes, not_proven
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, listed
 from airflow_flink_iceberg.integrity.since_rows import run_since
-from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.errors import InvalidValue, MetadataUnreadable
 from airflow_flink_iceberg.model.job import Offsets
 from airflow_flink_iceberg.model.result import Outcome
 
@@ -57,7 +57,7 @@ def run(check: KafkaOffsets, context: CheckContext) -> Answer:
     try:
         plan = choose(check.name, check.tier, check.engine, measure(context))
         plan, rows, summary = _read(check, context, plan)
-    except (InvalidValue, RowsUnreadable, TooManyRanges, NoPlan, EngineFailed) as error:
+    except (InvalidValue, RowsUnreadable, MetadataUnreadable, TooManyRanges, NoPlan, EngineFailed) as error:
         return not_proven(error, expected, columns, "engine" if check.tier is Tier.ENGINE else "rows")
     if not rows.rows and not rows.problem_files:
         return _no_rows(check, expected, columns, plan)

@@ -96,9 +96,8 @@ def _damaged(found: Settlement) -> tuple[Outcome, str, str]:
 
 def _equal(found: Settlement, *, declared_dense: bool) -> tuple[Outcome, str, str]:
     """The sums agree; what the offsets themselves say decides whether that is a proof."""
-    if found.unstaged:
-        text = f"The sums agree, and the staged rows among them cannot be counted on: {found.unstaged}."
-        return Outcome.UNKNOWN, "unknown", text
+    if found.doubt:
+        return Outcome.UNKNOWN, "unknown", f"The sums agree, and {found.doubt}."
     if found.contradicts:
         return Outcome.UNKNOWN, "unknown", f"The sums agree and the offsets do not. {found.text}"
     if found.is_clean:

@@ -5,6 +5,7 @@ The oracle counts the rows of a plain PyIceberg scan against the topic, and know
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +22,18 @@ from airflow_flink_iceberg.checks import (
     row_arithmetic,
     state_matches_table,
 )
+from airflow_flink_iceberg.checks.engines import Engine, Tier
 from airflow_flink_iceberg.integrity.baselines import advance_baseline
 from airflow_flink_iceberg.integrity.context import CheckContext
+from airflow_flink_iceberg.integrity.engines.duckdb_files import DuckDbEngine
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, RunLink
 from airflow_flink_iceberg.model.baseline import Baseline
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id, link
 from tests.support import proof_worlds
+
+pytest.importorskip("duckdb")
 
 TABLES = 100
 PARTITIONS = (0, 1)
@@ -110,6 +115,11 @@ def run(context: CheckContext, *checks: Any) -> list[CheckResult]:
     return list(run_checks(checks, context).results)
 
 
+def _numbers(result: CheckResult) -> dict[str, Any]:
+    """All that is counted, without how and how long."""
+    return {key: item for key, item in result.evidence.items() if key not in ("plan", "seconds")}
+
+
 @pytest.mark.parametrize("number", range(TABLES))
 def test_every_tier_says_what_counting_says(tmp_path: Path, number: int) -> None:
     random = Random(number)
@@ -119,7 +129,12 @@ def test_every_tier_says_what_counting_says(tmp_path: Path, number: int) -> None
     if before != (0, 0):
         raise AssertionError(f"a baseline was made over {before} damaged rows")
     all_rows = kafka_offsets("kpart", "koff", offsets="dense", end_offsets=story.read)
-    sums, rows, offsets = run(story.context(), BY_BOUNDS, BY_ROWS, all_rows)
+    by_engine = dataclasses.replace(all_rows, engine=Engine("duckdb"), tier=Tier.ENGINE)
+    context = dataclasses.replace(story.context(), engines=DuckDbEngine)
+    sums, rows, offsets, pushed_down = run(context, BY_BOUNDS, BY_ROWS, all_rows, by_engine)
+    assert (offsets.tier, pushed_down.tier) == ("rows", "engine"), pushed_down.description
+    assert (pushed_down.outcome, pushed_down.actual) == (offsets.outcome, offsets.actual)
+    assert _numbers(pushed_down) == _numbers(offsets)
     assert sums.evidence["gap"] == doubled - lost
     is_clean = (doubled, lost) == (0, 0)
     assert (rows.outcome is Outcome.PASS) == is_clean

@@ -58,7 +58,7 @@ def rollback(systems: Systems, steps: Steps, point: RestorePoint, options: Rollb
     """Plan, and unless it is a dry run move every branch to the restore point's snapshot.
 
     Afterwards the restore point is to be started by ``start_job`` under a new id; this starts nothing. Killed anywhere
-    and retried, it completes. A dry run writes nothing, not even the record.
+    and retried or cleared, it completes. A dry run writes nothing, not even the record.
 
     :raises RollbackRefused: with the plan; nothing is moved, or what was moved is put back.
     :raises Superseded: a newer try owns this task.
@@ -67,12 +67,14 @@ def rollback(systems: Systems, steps: Steps, point: RestorePoint, options: Rollb
     systems.on_run(point.savepoint.job_id)
     if options.dry_run:
         return plan_rollback(systems, point, options.reason).rollback
-    if steps.is_new_request:
+    recorded, outcome = steps.intent(Step.ROLLBACK), steps.outcome(Step.ROLLBACK)
+    # A clear forgets what is done, but not what was begun: some tables would stay where it had moved them.
+    if steps.is_new_request and (outcome or not recorded):
         steps.forget()
-    if outcome := steps.outcome(Step.ROLLBACK):
+        recorded = outcome = None
+    if outcome:
         return Rollback.from_dict(outcome)
-    recorded = steps.intent(Step.ROLLBACK)
-    plan = _recorded(systems, steps, recorded) if recorded else _begin(systems, steps, point, options)
+    plan = _recorded(systems, steps, recorded, point) if recorded else _begin(systems, steps, point, options)
     for table in plan.tables:
         _move(systems, steps, plan, table, options)
     done = replace(plan, state=RollbackState.DONE)
@@ -94,7 +96,7 @@ def _begin(systems: Systems, steps: Steps, point: RestorePoint, options: Rollbac
     return planned.rollback
 
 
-def _recorded(systems: Systems, steps: Steps, intent: dict[str, Any]) -> Rollback:
+def _recorded(systems: Systems, steps: Steps, intent: dict[str, Any], point: RestorePoint) -> Rollback:
     """The plan of an earlier try, if nothing has started since; a try that died putting back goes on with that."""
     plan = Rollback.from_dict(intent["plan"])
     # Putting back below a running job would harm its table as much as moving it.
@@ -105,6 +107,11 @@ def _recorded(systems: Systems, steps: Steps, intent: dict[str, Any]) -> Rollbac
         )
     if why := steps.section(Step.ROLLBACK).get("undo"):
         raise _undone(systems, steps, plan, str(why))
+    begun, wanted = plan.restore_point.savepoint, point.savepoint
+    if (begun.job_id, begun.checkpoint_id) != (wanted.job_id, wanted.checkpoint_id):
+        why = f"a rollback to checkpoint {begun.checkpoint_id} was begun, and another restore point is asked for now"
+        steps.write({Step.ROLLBACK: {"undo": why}})
+        raise _undone(systems, steps, plan, why)
     return plan
 
 

@@ -154,6 +154,36 @@ def test_what_others_committed_on_a_moved_branch_stays(world: World) -> None:
     assert world.heads() == {ORDERS: on_top, REFUNDS: beside}
 
 
+def test_cleared_in_the_middle_it_is_still_all_tables_or_none(world: World) -> None:
+    """A clear is a new request, and what the old one had moved must neither stay nor be forgotten."""
+    point, heads = doubled(world)
+    store = KillingStore(3, stored=True)
+    with pytest.raises(Killed):
+        rollback(world.systems(), world.steps(store), point, EXECUTE)
+    foreign = world.commit(REFUNDS, None)
+    survived = store.survived()
+    with pytest.raises(RollbackRefused, match=r"Put back: shop\.orders@main"):
+        rollback(world.systems(), world.steps(survived, epoch=1), point, EXECUTE)
+    assert world.heads() == {ORDERS: heads[ORDERS], REFUNDS: foreign}
+    with pytest.raises(RollbackRefused, match="1 commits of others"):
+        rollback(world.systems(), world.steps(survived, epoch=1), point, EXECUTE)
+
+
+def test_cleared_in_the_middle_and_asked_for_another_restore_point(world: World) -> None:
+    first = world.point(world.both("a:4"))
+    other = replace(first, savepoint=replace(first.savepoint, path="file:///sp/savepoint-b", checkpoint_id=5))
+    heads = world.both("b:5")
+    store = KillingStore(3, stored=True)
+    with pytest.raises(Killed):
+        rollback(world.systems(), world.steps(store), first, EXECUTE)
+    survived = store.survived()
+    with pytest.raises(RollbackRefused, match=r"another restore point.*Put back: shop\.orders@main"):
+        rollback(world.systems(), world.steps(survived, epoch=1), other, EXECUTE)
+    assert world.heads() == heads
+    done = rollback(world.systems(), world.steps(survived, epoch=1), first, EXECUTE)
+    assert done.state is RollbackState.DONE
+
+
 def test_a_table_that_is_dropped_meanwhile_does_not_keep_the_others_from_being_put_back(world: World) -> None:
     point, heads = doubled(world)
     store = KillingStore(3, stored=True)

@@ -9,6 +9,7 @@ table's first snapshot is cut, and everything that would need the rest is unknow
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,7 @@ class History:
         self._retained = Ancestry(metadata)
         self._completed = Ancestry(metadata, older)
         self._walks: dict[tuple[int | None, bool], Walk] = {}
+        self._walking = threading.Lock()
 
     def chain(self, from_id: int | None, *, retained: bool = False) -> Chain:
         """The same as :meth:`walk`, one snapshot at a time: for searches that end early."""
@@ -101,9 +103,11 @@ class History:
     def walk(self, from_id: int | None, *, retained: bool = False) -> Walk:
         """All ancestors of ``from_id``, itself first; ``None`` (an empty branch) is an empty, complete walk."""
         key = (from_id, retained)
-        if key not in self._walks:
-            self._walks[key] = self._one_line(from_id, retained) or self._step_by_step(from_id, retained)
-        return self._walks[key]
+        # Checks that run at the same time ask for the same walk.
+        with self._walking:
+            if key not in self._walks:
+                self._walks[key] = self._one_line(from_id, retained) or self._step_by_step(from_id, retained)
+            return self._walks[key]
 
     def _step_by_step(self, from_id: int | None, retained: bool) -> Walk:
         steps = self.chain(from_id, retained=retained)

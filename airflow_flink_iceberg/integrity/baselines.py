@@ -12,6 +12,7 @@ from airflow_flink_iceberg.checks import Settle, StateMatchesTable
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.fingerprint import why_unknown
 from airflow_flink_iceberg.integrity.matching import Match, is_dense, match
+from airflow_flink_iceberg.integrity.past import past_up_to
 from airflow_flink_iceberg.integrity.proof_state import Unproven
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
 from airflow_flink_iceberg.model.errors import InvalidValue
@@ -117,5 +118,6 @@ def _made(context: CheckContext, found: Match) -> Baseline:
         discovered=tuple(sorted(state.discovered or ())),
         topic_ids=dict(topics.ids) if topics else {},
         fingerprint=context.fingerprint,
+        past=past_up_to(context, found.gap.snapshot_id),
         made_at=int(time.time() * 1000),
     )

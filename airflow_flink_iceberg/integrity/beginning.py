@@ -169,15 +169,12 @@ def _fitting(branch: str, history: History) -> tuple[list[tuple[str, Baseline]],
 
 def _highest(found: list[tuple[str, Baseline]], branch: str, history: History) -> tuple[str, Baseline]:
     """The one nearest to the head; of several at one snapshot the one that was made last."""
-    line = {
-        each.snapshot_id: at for at, each in enumerate(history.walk(history.metadata.head(branch)).snapshots)
-    }
-    return min(
-        found,
-        key=lambda item: (
-            line.get(item[1].snapshot_id or -1, len(line)), -(item[1].made_at or 0), -(item[1].checkpoint_id or 0),
-        ),
-    )  # fmt: skip
+    wanted = {record.snapshot_id for _, record in found}
+    # Snapshots pass newest first, as far as the first of them.
+    steps = history.chain(history.metadata.head(branch))
+    nearest = next((each.snapshot_id for each in steps if each.snapshot_id in wanted), None)
+    mine = [item for item in found if nearest in (None, item[1].snapshot_id)]
+    return max(mine, key=lambda item: (item[1].made_at or 0, item[1].checkpoint_id or 0))
 
 
 def _of_another(record: Baseline | InvalidValue, job_name: str | None) -> str:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from airflow_flink_iceberg.integrity.run_commits import RunCommits
 from airflow_flink_iceberg.model.commit import Commit
 from airflow_flink_iceberg.model.lineage import Lineage
+from airflow_flink_iceberg.model.past import Past
 from airflow_flink_iceberg.model.result import Outcome
 
 SHOWN = 5
@@ -80,7 +81,7 @@ class Judge:
         self._runs = runs
         self._others = frozenset(other_writers)
         self._seen: dict[str, RunCommits] = {}
-        self._newest: dict[tuple[str, str | None], int] = {}
+        self._newest: dict[tuple[str, str], int] = {}
         self._replaced_by: dict[str, str] = {}
         self._current: str | None = None
         self._last: Commit | None = None
@@ -98,6 +99,29 @@ class Judge:
         for commit in commits:
             if commit.job_id not in self._others:
                 self._one(commit)
+
+    def recall(self, past: Past) -> bool:
+        """Begin above commits that are only remembered, instead of reading them with ``judging=False``.
+
+        Nothing stands out afterwards exactly where nothing would after reading them. A mark may say less than it
+        would then, so what stands out is to be judged again by the commits themselves.
+
+        :returns: false: the last of them may be an end of input, so they have to be read.
+        """
+        for job_id, newest in past.runs.items():
+            if job_id in self._others:
+                continue
+            if job_id not in self._replaced_by:
+                self._replace(job_id)
+            self._seen[job_id] = RunCommits.recall(newest.values())
+            self._newest.update(((job_id, operator), number) for operator, number in newest.items())
+        # A stranger is none of the judged: not the one that the next commit is compared with.
+        is_linked = any(job_id in self._runs for job_id in self._seen)
+        ids = list(past.runs)
+        for job_id in (ids[at] for at in past.latest):
+            if job_id in self._seen and (job_id in self._runs or not is_linked):
+                self._current = job_id
+        return self._current is None or self._seen[self._current].end_rows is None
 
     def end(self) -> None:
         """The chain is over: say what its tip means."""
@@ -137,7 +161,7 @@ class Judge:
         return any(seen in self._runs for seen in self._seen)
 
     def _check_ids(self, commit: Commit) -> None:
-        key = (commit.job_id, commit.operator_id)
+        key = (commit.job_id, commit.operator_id or "")
         newest = self._newest.get(key, -1)
         self._newest[key] = max(newest, commit.checkpoint_id)
         if commit.checkpoint_id == newest:
@@ -169,9 +193,7 @@ class Judge:
                 f"run {short(commit.job_id)} was restored from checkpoint {link.checkpoint_id} and first committed "
                 f"{spoken(commit.checkpoint_id)}, which is not above it",
             )
-        contained = self._runs.contained(commit.job_id)
-        for ancestor in contained:
-            self._replaced_by[ancestor] = commit.job_id
+        contained = self._replace(commit.job_id)
         for job_id, seen in self._seen.items():
             if job_id in contained:
                 self._check_bound(commit, job_id, seen, contained[job_id])
@@ -184,6 +206,12 @@ class Judge:
                     f"{short(job_id)}, which are in the table",
                     rows=seen.rows(),
                 )
+
+    def _replace(self, job_id: str) -> dict[str, int]:
+        """A run has begun: those whose states it was started from have ended."""
+        contained = self._runs.contained(job_id)
+        self._replaced_by.update(dict.fromkeys(contained, job_id))
+        return contained
 
     def _check_bound(self, commit: Commit, job_id: str, seen: RunCommits, bound: int) -> None:
         if surplus := seen.above(bound):

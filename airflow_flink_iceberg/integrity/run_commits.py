@@ -16,12 +16,21 @@ class RunCommits:
     """One run's commits, oldest first: two numbers of each, so that a long run takes little.
 
     :param newest: the highest id; ``end_rows``: rows of its end of input, if it committed one.
+    :param recalled: the highest id of commits that are remembered as a whole, beside those that are added.
     """
 
     newest: int = -1
     end_rows: int | None = None
+    recalled: int = -1
     _ids: array[int] = field(default_factory=lambda: array("Q"))
     _rows: array[int] = field(default_factory=lambda: array("Q"))
+
+    @classmethod
+    def recall(cls, ids: Iterable[int]) -> RunCommits:
+        """A run of which only the highest ids are remembered: enough to see that none is above a bound."""
+        all_ids = set(ids)
+        newest = max(all_ids - {END_OF_INPUT}, default=-1)
+        return cls(newest, 0 if END_OF_INPUT in all_ids else None, newest)
 
     def add(self, commit: Commit) -> None:
         """The next one."""
@@ -42,6 +51,8 @@ class RunCommits:
         A drain's savepoint has an id above all others and its rows are committed under the end-of-input id, so after
         such a state that last commit is no surplus.
         """
+        if self.recalled > bound:
+            return self.recalled, None
         is_drained = bound > self.newest
         surplus = [
             at

@@ -127,10 +127,14 @@ class _Run:
 
 
 def _walk_once(context: CheckContext) -> None:
-    """The history remembers its walk, so the checks need not each walk it at the same time."""
+    """The history remembers its walk, so the checks need not each walk it at the same time.
+
+    What lies below ``since`` is left to the checks: mostly none needs it.
+    """
+    if context.since_snapshot_id is not None:
+        return
     try:
-        since = context.since_snapshot_id
-        context.history.walk(context.head_snapshot_id if since is None else since)
+        context.history.walk(context.head_snapshot_id)
     except FlinkIcebergError as error:
         log.debug("The history cannot be walked, which each check will say: %s", first_line(error))
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar, Self
 
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.past import Past
 from airflow_flink_iceberg.model.restore_point import SinkPosition
 from airflow_flink_iceberg.model.savepoint import Savepoint
 from airflow_flink_iceberg.model.values import Value
@@ -43,6 +44,7 @@ class Baseline(Value):
     :param discovered: every ``topic/partition`` that the source's coordinator knew.
     :param topic_ids: Kafka's own ids by topic; a recreated topic has another.
     :param fingerprint: of script or jar, and topics; another one needs a new baseline.
+    :param past: what was committed up to ``snapshot_id``; ``None``: not remembered.
     :param made_at: when it was made, in milliseconds since the epoch by the maker's clock.
     """
 
@@ -66,6 +68,7 @@ class Baseline(Value):
     discovered: tuple[str, ...] = ()
     topic_ids: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
+    past: Past | None = None
     made_at: int | None = None
 
     def __post_init__(self) -> None:

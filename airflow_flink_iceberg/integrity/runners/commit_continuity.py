@@ -2,6 +2,9 @@
 
 Tier ``metadata``: snapshot summaries only, no file is opened beyond table metadata. Ids say nothing about rows inside
 a commit; :mod:`kafka_offsets` does.
+
+A job that commits an id again, or returns, is only seen by whoever knows its earlier commits. Since a kept baseline,
+what it remembers of them is enough (:mod:`past`); since another point, or where anything stands out, they are read.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from airflow_flink_iceberg.checks import CommitContinuity
-from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
+from airflow_flink_iceberg.iceberg.history import Snapshot
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.continuity import Judge, Mark, short, spoken
+from airflow_flink_iceberg.integrity.past import past_of
 from airflow_flink_iceberg.integrity.results import Answer, counted, listed
 from airflow_flink_iceberg.model.commit import Commit
+from airflow_flink_iceberg.model.past import Past
 from airflow_flink_iceberg.model.result import Outcome, worst
 from airflow_flink_iceberg.model.savepoint import CommitState
 
@@ -34,7 +39,7 @@ class _Note:
 class _Chain:
     """What there is to say of the chain beside the judge's marks, taken from one snapshot after the other.
 
-    :param before: commits below ``since``, which are not judged.
+    :param before: commits below ``since``, which are not judged; of those that are remembered, the runs.
     :param judged: commits that are.
     :param newest: the last of these.
     :param unreadable: snapshots whose stamps cannot be read, and the first of their ids.
@@ -65,6 +70,13 @@ class _Chain:
                 if len(self.unreadable_ids) < _IDS_SHOWN:
                     self.unreadable_ids.append(snapshot.snapshot_id)
 
+    def recall(self, past: Past) -> None:
+        """The commits below ``since`` are only remembered."""
+        self.before = len(past.runs)
+        if restart := self.context.restart:
+            savepoint = restart.savepoint
+            self.landed = past.newest(savepoint.job_id) >= savepoint.checkpoint_id
+
     def _note(self, commit: Commit, judged: bool) -> None:
         if judged:
             self.judged += 1
@@ -80,18 +92,56 @@ class _Chain:
                 self.first_of_run = commit
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What was seen, worst first."""
+
+    chain: _Chain
+    marks: tuple[Mark, ...]
+    notes: tuple[_Note, ...]
+
+
 def run(check: CommitContinuity, context: CheckContext) -> Answer:
     """Walk the branch and judge its commits; the same snapshot always gives the same answer."""
     broken = _broken_line(context)
     if broken:
         return Answer(broken.outcome, broken.text, EXPECTED, "the table's history is another one")
-    judge = Judge(context.runs, _other_writers(check, context))
-    chain = _read(context, judge)
-    landing = _landing(context, chain)
+    return _answer(context, _from_past(check, context) or _from_commits(check, context))
+
+
+def _from_past(check: CommitContinuity, context: CheckContext) -> _Found | None:
+    """What was found without a look below ``since``; ``None``: it takes one."""
+    judge, chain, past = (
+        Judge(context.runs, _other_writers(check, context)),
+        _Chain(context),
+        past_of(context),
+    )
+    if past is None or not judge.recall(past):
+        return None
+    chain.recall(past)
+    found = _judged(context, judge, chain)
+    return None if any(note.outcome is not Outcome.PASS for note in found.notes) else found
+
+
+def _from_commits(check: CommitContinuity, context: CheckContext) -> _Found:
+    """What lies below ``since`` is not judged; as far as it is known it says where each job had got to."""
+    judge, chain = Judge(context.runs, _other_writers(check, context)), _Chain(context)
+    if context.since_snapshot_id is not None:
+        below = context.history.walk(context.since_snapshot_id)
+        judge.read(chain.commits(below.snapshots, judged=False), judging=False)
+    return _judged(context, judge, chain)
+
+
+def _judged(context: CheckContext, judge: Judge, chain: _Chain) -> _Found:
+    judged = context.history.between(context.since_snapshot_id, context.head_snapshot_id)
+    chain.why_cut = judged.why_cut
+    judge.read(chain.commits(judged.snapshots, judged=True))
+    judge.end()
     notes = [_Note(mark.shape.outcome, _sentence(mark)) for mark in judge.marks]
+    landing = _landing(context, chain)
     notes += [landing] if landing else []
     notes += _limits(context, chain)
-    return _answer(context, chain, judge.marks, sorted(notes, key=lambda note: note.outcome.rank))
+    return _Found(chain, judge.marks, tuple(sorted(notes, key=lambda note: note.outcome.rank)))
 
 
 def _broken_line(context: CheckContext) -> _Note | None:
@@ -119,18 +169,6 @@ def _broken_line(context: CheckContext) -> _Note | None:
             "back or replaced, and what was committed in between is gone from it.",
         )
     return None
-
-
-def _read(context: CheckContext, judge: Judge) -> _Chain:
-    history, chain = context.history, _Chain(context)
-    judged = history.between(context.since_snapshot_id, context.head_snapshot_id)
-    # What lies below `since` is not judged; as far as it is known it says where each job had got to.
-    below = history.walk(context.since_snapshot_id) if context.since_snapshot_id is not None else Walk()
-    chain.why_cut = judged.why_cut
-    judge.read(chain.commits(below.snapshots, judged=False), judging=False)
-    judge.read(chain.commits(judged.snapshots, judged=True))
-    judge.end()
-    return chain
 
 
 def _has_flink_stamps(context: CheckContext, snapshot: Snapshot) -> bool:
@@ -197,7 +235,8 @@ def _limits(context: CheckContext, chain: _Chain) -> list[_Note]:
     return notes
 
 
-def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes: list[_Note]) -> Answer:
+def _answer(context: CheckContext, found: _Found) -> Answer:
+    chain, notes = found.chain, found.notes
     outcome = worst([Outcome.PASS, *(note.outcome for note in notes)])
     jobs = list(chain.jobs)
     summary = f"{counted(chain.judged, 'commit')} of {counted(len(jobs), 'job')} on {context.branch}"
@@ -212,7 +251,7 @@ def _answer(context: CheckContext, chain: _Chain, marks: tuple[Mark, ...], notes
             "commits": chain.judged,
             "jobs": listed(jobs),
             "newest": [_short_form(commit) for commit in chain.newest],
-            "marks": listed([_mark_dict(mark) for mark in marks]),
+            "marks": listed([_mark_dict(mark) for mark in found.marks]),
             "cut": chain.why_cut or None,
         },
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from airflow_flink_iceberg.checks import Lineage
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.continuity import short
+from airflow_flink_iceberg.integrity.past import past_of
 from airflow_flink_iceberg.integrity.results import Answer, counted, listed
 from airflow_flink_iceberg.integrity.writers import Writing, read_writing
 from airflow_flink_iceberg.model.commit import RunLink
@@ -96,6 +97,9 @@ def _is_first(context: CheckContext, writing: Writing, job_id: str, others: froz
     """Whether no other Flink job had committed before, over the whole branch."""
     if writing.why_cut:
         return False
+    past = past_of(context)
+    if past and past.whole and past.runs.keys() <= {job_id, *others}:
+        return True
     below = context.history.walk(context.since_snapshot_id)
     if not below.complete:
         return False

@@ -17,7 +17,7 @@ from airflow_flink_iceberg.restart.start_job import find_savepoint, plan, start_
 from airflow_flink_iceberg.restart.steps import Step
 from playground.stack import Stack
 from tests.drills import disturbances as do
-from tests.drills.after_the_fact import Proof, look
+from tests.drills.after_the_fact import Proof, look, look_at_state
 from tests.drills.given import OPTIONS, Given
 from tests.drills.record import After, Row, after
 from tests.e2e.rig import Rig, running_job, wait_until
@@ -26,6 +26,7 @@ from tests.support.judged import Judged
 _END_OF_INPUT = 2**63 - 1
 _CALM = 4
 """Checkpoints without a new row after which a table counts as final."""
+_GONE = {Cause.PENDING_MANIFEST_MISSING, Cause.PENDING_FILE_MISSING}
 _TO_BE_EXPLAINED = (Judged.UNKNOWN, Judged.WRONG_REFUSAL)
 
 
@@ -138,9 +139,10 @@ def _count(given: Given, decision: Decision) -> _Counted:
     try:
         job_id = _start_anyway(given, decision) if decision.verdict is not Verdict.SAFE else _running(rig)
     except (JobFailed, WaitTimeout):
-        return _Counted(After.NEVER_RUNS)
+        job_id = None
     if job_id is None:
-        return _Counted(After.NEVER_RUNS)
+        is_broken = not _GONE.isdisjoint(finding.cause for finding in decision.findings)
+        return _Counted(After.NEVER_RUNS, proof=look_at_state(given, is_broken=is_broken))
     try:
         _wait_final(rig, job_id)
     except OSError:

@@ -48,7 +48,7 @@ _NO_SNAPSHOT = (
     "no snapshot holds exactly the state's rows. A v1 sink commits the savepoint of a running job only together with "
     "the next checkpoint; take the savepoint of a stop, or a retained checkpoint"
 )
-_SAID_ALREADY = (Cause.JOB_ALIVE, Cause.SECOND_WRITER, Cause.CLUSTER_UNREACHABLE, Cause.TABLE_REPLACED)
+_SAID_ALREADY = (Cause.JOB_ALIVE, Cause.CLUSTER_UNREACHABLE, Cause.TABLE_REPLACED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def plan_rollback(systems: Systems, point: RestorePoint, reason: str | None = No
         _with_files(systems, sink, plan_table(systems.job.name, facts, sink, at)) for sink in facts.sinks
     )
     after = _after(systems, facts)
-    refusals = (*_undeclared(point, facts), *_alive(systems, facts), *_unsafe_after(after))
+    alive = _alive(systems, facts)
+    refusals = (*_undeclared(point, facts), *alive, *_unsafe_after(after, alive))
     return RollbackPlan(
         Rollback(point, RollbackState.PLANNED, tables, after, at, reason, tuple(refusals)), facts
     )
@@ -110,9 +111,12 @@ def _after(systems: Systems, facts: Facts) -> Decision:
     return decide(replace(facts, sinks=sinks), open_look(systems))
 
 
-def _unsafe_after(after: Decision) -> Iterator[str]:
+def _unsafe_after(after: Decision, alive: list[str]) -> Iterator[str]:
+    """What the guard has against the start, but for what was said of jobs that live."""
     for finding in after.findings:
-        if finding.verdict is not Verdict.SAFE and finding.cause not in _SAID_ALREADY:
+        rival = str(finding.evidence["job_id"]) if finding.cause is Cause.SECOND_WRITER else ""
+        is_said = any(rival in sentence for sentence in alive) if rival else finding.cause in _SAID_ALREADY
+        if finding.verdict is not Verdict.SAFE and not is_said:
             yield (
                 f"The start after it would be refused: {finding.verdict} ({finding.cause}): {finding.message} "
                 f"{finding.next_step}"

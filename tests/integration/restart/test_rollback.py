@@ -243,6 +243,27 @@ def test_a_running_job_refuses(world: World, job_id: str | None) -> None:
     assert world.heads() == heads
 
 
+@pytest.mark.parametrize("why", ["from the same state", "the same table"])
+def test_a_running_job_of_another_name_refuses(world: World, why: str) -> None:
+    """It has not committed above the target, so only its state, or an older commit, tells."""
+    old = "e" * 32
+    if why == "the same table":
+        world.commit(ORDERS, "e:3")
+    point, heads = doubled(world)
+    renamed = world.flink.add_job("orders-v2", job_id=old)
+    if why == "from the same state":
+        renamed.restored_count = 1
+        renamed.restored = {
+            "id": 4,
+            "external_path": point.savepoint.path,
+            "is_savepoint": True,
+            "restore_timestamp": 1,
+        }
+    with pytest.raises(RollbackRefused, match=rf"{old}.*{why}"):
+        rollback(world.systems(), world.steps(), point, EXECUTE)
+    assert world.heads() == heads
+
+
 def test_an_unreachable_cluster_refuses(world: World) -> None:
     point, heads = doubled(world)
     with socket.socket() as unused:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,6 +27,8 @@ KEY_TYPES = (
     "fixed",
 )
 """Iceberg allows no float and no double as identifier either."""
+
+_TIMES = "count_all"
 
 
 class TooManyKeys(RowsUnreadable):
@@ -50,39 +53,64 @@ class KeyCounts:
     examples: tuple[tuple[tuple[Any, ...], int], ...] = ()
 
 
-def count_keys(tables: Iterable[pa.Table], max_bytes: int, examples: int) -> KeyCounts:
-    """Count the keys of tables whose columns are the key's.
+@dataclass(frozen=True)
+class FileKeys:
+    """The keys of a file, in columns of their own names; ``without_key``: rows with a null in it."""
 
-    :param max_bytes: what all keys together may take, as Arrow holds them; counting takes about three times as much.
-    :raises TooManyKeys: more; nothing is held any more then.
+    keys: pa.Table
+    without_key: int
+
+
+def keys_of(table: pa.Table) -> FileKeys:
+    """The rows of a table of the key's columns that have no null; any number of threads may ask at a time."""
+    keys = table.filter(_is_key(table)) if any(column.null_count for column in table.columns) else table
+    named = keys.combine_chunks().rename_columns(_names(keys.column_names))
+    return FileKeys(named, len(table) - len(keys))
+
+
+class Keys:
+    """Holds the keys of files, and counts them in the end.
+
+    :param max_bytes: what all keys together may take, as Arrow holds them. Counting takes twice as much again for whole
+        numbers and dates, and five times as much for others.
     """
-    held: list[pa.Table] = []
-    size = without_key = 0
-    for table in tables:
-        is_key = _is_key(table)
-        keys = table.filter(is_key).combine_chunks()
-        without_key += len(table) - len(keys)
-        size += keys.nbytes
-        if size > max_bytes:
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held: list[pa.Table] = []
+        self._size = self._without_key = 0
+
+    def take(self, found: FileKeys) -> None:
+        """Hold the keys of one more file.
+
+        :raises TooManyKeys: they do not fit; nothing is held any more then.
+        """
+        self._without_key += found.without_key
+        self._size += found.keys.nbytes
+        if self._size > self._max_bytes:
+            self._held.clear()
             raise TooManyKeys(
-                f"The keys take more than {max_bytes // 1_000_000:,} MB: raise memory_mb, or give the check an engine."
+                f"The keys take more than {self._max_bytes // 1_000_000:,} MB: "
+                "raise memory_mb, or give the check an engine."
             )
-        held.append(keys)
-    if not held:
-        return KeyCounts(without_key=without_key)
-    everything = pa.concat_tables(held)
-    counted = everything.group_by(everything.column_names).aggregate([([], "count_all")])
-    times = counted["count_all"]
-    doubled = counted.filter(pc.greater(times, 1))
-    return KeyCounts(
-        rows=len(everything),
-        keys=len(counted),
-        doubled=len(everything) - len(counted),
-        doubled_keys=len(doubled),
-        most=pc.max(times).as_py() or 0,
-        without_key=without_key,
-        examples=_examples(doubled, examples),
-    )
+        self._held.append(found.keys)
+
+    def counts(self, examples: int) -> KeyCounts:
+        """Count what is held, in an order that depends on the keys only."""
+        if not self._held:
+            return KeyCounts(without_key=self._without_key)
+        everything = pa.concat_tables(self._held)
+        doubled = _doubled(everything)
+        rows, extra = len(everything), (pc.sum(doubled[_TIMES]).as_py() or 0) - len(doubled)
+        return KeyCounts(
+            rows=rows,
+            keys=rows - extra,
+            doubled=extra,
+            doubled_keys=len(doubled),
+            most=pc.max(doubled[_TIMES]).as_py() or min(rows, 1),
+            without_key=self._without_key,
+            examples=_examples(doubled, examples),
+        )
 
 
 def ask_keys(engine: SqlEngine, source: str, columns: Sequence[str], examples: int) -> KeyCounts:
@@ -146,11 +174,32 @@ def _is_key(table: pa.Table) -> pa.ChunkedArray:
     return found
 
 
+def _doubled(keys: pa.Table) -> pa.Table:
+    """The keys that occur more than once, with how often."""
+    if keys.num_columns == 1 and _sorts_fast(keys.column(0).type):
+        return _doubled_numbers(keys.column_names[0], keys.column(0))
+    # Arrow's threads take twice the processor time and half as much memory again, and end later (2 cores).
+    counted = keys.group_by(keys.column_names, use_threads=False).aggregate([([], _TIMES)])
+    return counted.filter(pc.greater(counted[_TIMES], 1))
+
+
+def _sorts_fast(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind))
+
+
+def _doubled_numbers(name: str, column: pa.ChunkedArray) -> pa.Table:
+    """NumPy sorts numbers ten times as fast as Arrow groups them."""
+    values = np.concatenate([chunk.to_numpy(zero_copy_only=False) for chunk in column.chunks])
+    values.sort()
+    again, times = np.unique(values[1:][values[1:] == values[:-1]], return_counts=True)
+    return pa.table({name: pa.array(again).cast(column.type), _TIMES: pa.array(times + 1)})
+
+
 def _examples(doubled: pa.Table, count: int) -> tuple[tuple[tuple[Any, ...], int], ...]:
     if not count:
         return ()
-    columns = [name for name in doubled.column_names if name != "count_all"]
-    order = [("count_all", "descending"), *((name, "ascending") for name in columns)]
+    columns = [name for name in doubled.column_names if name != _TIMES]
+    order = [(_TIMES, "descending"), *((name, "ascending") for name in columns)]
     first = doubled.sort_by(order).slice(0, count)
     keys = zip(*(first[name].to_pylist() for name in columns), strict=True)
-    return tuple(zip(keys, first["count_all"].to_pylist(), strict=True))
+    return tuple(zip(keys, first[_TIMES].to_pylist(), strict=True))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,83 +11,103 @@ import pyarrow.compute as pc
 
 from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage, OffsetRange
 from airflow_flink_iceberg.integrity.engines.islands import MAX_VALUE, Group, Islands, Range, group_order
+from airflow_flink_iceberg.integrity.engines.pieces import BATCH_ROWS
 from airflow_flink_iceberg.integrity.engines.segments import Ints
 from airflow_flink_iceberg.model.errors import FlinkIcebergError
 
 GROUP_TYPES = ("boolean", "int", "long", "string", "date")
 _GROUP_BYTES = 300
 """What one group takes in memory, roughly."""
+ROW_BYTES = 64
+"""What :func:`numbers_of` holds of a row beside its columns, if each is a range of its own."""
 
 
 class TooManyGroups(FlinkIcebergError):
     """The groups take more memory than they may."""
 
 
-class _Groups:
-    """Numbers for combinations of values, in the order in which they came."""
+@dataclass(frozen=True)
+class FileNumbers:
+    """What one file has.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._numbers: dict[Group, int] = {}
-        self._most = max(max_bytes // _GROUP_BYTES, 1)
+    :param groups: its different groups, a column for each of their parts; ``coverage`` counts them from 0.
+    """
 
-    def __len__(self) -> int:
-        return len(self._numbers)
+    groups: tuple[pa.Array, ...]
+    coverage: OffsetCoverage
+    unknown: int
+    invalid: int
 
-    @property
     def labels(self) -> list[Group]:
-        return list(self._numbers)
-
-    def numbers(self, columns: Sequence[pa.ChunkedArray], count: int) -> Ints:
-        """The number of each row's group."""
-        codes = np.zeros(count, dtype=np.int64)
-        values: list[list[Any]] = []
-        for column in columns:
-            encoded = column.combine_chunks().dictionary_encode()
-            values.append(encoded.dictionary.to_pylist())
-            codes = codes * len(values[-1]) + encoded.indices.to_numpy(zero_copy_only=False)
-            # Codes stay below the number of rows, so they never outgrow 64 bits.
-            distinct, codes = np.unique(codes, return_inverse=True)
-            values = [_combined(values, distinct)]
-        known = [self._number(group) for group in (values[0] if values else [()])]
-        return np.array(known, dtype=np.int64)[codes]
-
-    def _number(self, group: Any) -> int:
-        key = group if isinstance(group, tuple) else (group,)
-        number = self._numbers.setdefault(key, len(self._numbers))
-        if len(self._numbers) > self._most:
-            raise TooManyGroups(
-                f"There are more than {self._most:,} groups: raise memory_mb, or give the check an engine."
-            )
-        return number
+        """The groups as Python's values."""
+        return list(zip(*(part.to_pylist() for part in self.groups), strict=True)) if self.groups else [()]
 
 
-def _combined(values: list[list[Any]], codes: Ints) -> list[Group]:
-    """The values behind the codes of one column, or of what was combined so far and one more."""
-    if len(values) == 1:
-        return [(values[0][code],) for code in codes]
-    before, last = values
-    return [(*before[code // len(last)], last[code % len(last)]) for code in codes]
+def numbers_of(table: pa.Table) -> FileNumbers:
+    """Look through a table whose first column is the number and whose others are the groups, whichever thread asks."""
+    known = table.filter(_is_known(table))
+    numbers = known.column(0).cast(pa.int64())
+    in_range = pc.and_(pc.greater_equal(numbers, -MAX_VALUE), pc.less_equal(numbers, MAX_VALUE))
+    valid = known.filter(in_range)
+    groups, ids = _groups(valid.columns[1:], len(valid))
+    # Whether there are too many ranges is asked when it is known what the files before have.
+    coverage = OffsetCoverage(max_ranges=max(len(valid), 1))
+    values = valid.column(0).cast(pa.int64()).to_numpy()
+    for start in range(0, len(values), BATCH_ROWS):
+        coverage.add(ids[start : start + BATCH_ROWS], values[start : start + BATCH_ROWS])
+    return FileNumbers(groups, coverage, len(table) - len(known), len(known) - len(valid))
 
 
-def read_sequence(tables: Iterable[pa.Table], max_bytes: int, cap: int) -> Islands:
-    """Look through tables whose first column is the number and whose others are the groups.
+def _groups(columns: Sequence[pa.ChunkedArray], count: int) -> tuple[tuple[pa.Array, ...], Ints]:
+    """The different groups, part by part, and the place among them of each row's."""
+    parts: list[pa.Array] = []
+    codes = np.zeros(count, dtype=np.int64)
+    for column in columns:
+        encoded = column.combine_chunks().dictionary_encode()
+        values = encoded.dictionary
+        # Codes stay below the number of rows, so they never outgrow 64 bits.
+        pairs = pa.array(codes * len(values) + encoded.indices.to_numpy()).dictionary_encode()
+        codes, pair = pairs.indices.to_numpy().astype(np.int64), pairs.dictionary.to_numpy()
+        before, last = np.divmod(pair, max(len(values), 1))
+        parts = [*(part.take(pa.array(before)) for part in parts), values.take(pa.array(last))]
+    return tuple(parts), codes
+
+
+class Numbers:
+    """Collects what files have, in their order.
 
     :param max_bytes: what the groups may take.
-    :raises TooManyGroups, TooManyRanges: more than that, or more separate ranges than can be held.
     """
-    coverage, groups = OffsetCoverage(), _Groups(max_bytes)
-    unknown = invalid = 0
-    for table in tables:
-        known = table.filter(_is_known(table))
-        unknown += len(table) - len(known)
-        numbers = known.column(0).cast(pa.int64())
-        in_range = pc.and_(pc.greater_equal(numbers, -MAX_VALUE), pc.less_equal(numbers, MAX_VALUE))
-        valid = known.filter(in_range)
-        invalid += len(known) - len(valid)
-        if len(valid):
-            ids = groups.numbers(valid.columns[1:], len(valid))
-            coverage.add(ids, valid.column(0).cast(pa.int64()).to_numpy())
-    return _islands(coverage, groups.labels, unknown, invalid, cap)
+
+    def __init__(self, max_bytes: int) -> None:
+        self._groups: dict[Group, int] = {}
+        self._most_groups = max(max_bytes // _GROUP_BYTES, 1)
+        self._coverage = OffsetCoverage()
+        self._unknown = self._invalid = 0
+
+    def take(self, found: FileNumbers) -> None:
+        """Add one more file.
+
+        :raises TooManyGroups, TooManyRanges: more than may be held, or more separate ranges than can be.
+        """
+        self._unknown += found.unknown
+        self._invalid += found.invalid
+        if found.coverage.rows:
+            known = [self._number(group) for group in found.labels()]
+            found.coverage.renumber(np.array(known, dtype=np.int64))
+            self._coverage.include(found.coverage)
+
+    def islands(self, cap: int) -> Islands:
+        """The answer, with at most ``cap`` gaps and doublings listed."""
+        return _islands(self._coverage, list(self._groups), self._unknown, self._invalid, cap)
+
+    def _number(self, group: Group) -> int:
+        number = self._groups.setdefault(group, len(self._groups))
+        if len(self._groups) > self._most_groups:
+            raise TooManyGroups(
+                f"There are more than {self._most_groups:,} groups: raise memory_mb, or give the check an engine."
+            )
+        return number
 
 
 def _islands(coverage: OffsetCoverage, labels: list[Group], unknown: int, invalid: int, cap: int) -> Islands:

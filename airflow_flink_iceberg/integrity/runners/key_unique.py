@@ -1,6 +1,7 @@
 """Asks whether every key is there once; deletes are applied first, equality deletes of upsert tables included.
 
-Tier ``rows``: the key's columns of all live rows are held in memory, up to a limit. Tier ``engine``: one statement.
+Tier ``rows``: several files are read at a time; the key's columns of all live rows are held, up to a limit.
+Tier ``engine``: one statement.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from airflow_flink_iceberg.integrity.engines.columns import RowsUnreadable, colu
 from airflow_flink_iceberg.integrity.engines.keys import (
     KEY_TYPES,
     KeyCounts,
+    Keys,
     TooManyKeys,
     ask_keys,
-    count_keys,
+    keys_of,
 )
-from airflow_flink_iceberg.integrity.engines.live import live_tables
+from airflow_flink_iceberg.integrity.engines.live import read_live
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed
 from airflow_flink_iceberg.integrity.plan import NoPlan, Plan, choose, measure, open_engine, require_rows
 from airflow_flink_iceberg.integrity.reading import (
@@ -73,16 +75,20 @@ def _count(check: KeyUnique, context: CheckContext, plan: Plan) -> tuple[Plan, K
     if plan.engine is not None:
         return _ask(check, context, plan)
     reading, allowed = Reading(), check.memory_mb * 1_000_000
-    tables = live_tables(
-        table,
-        context.head_snapshot_id or 0,
-        check.columns,
-        reading,
-        with_equality=plan.size.has_equality_deletes,
-        max_bytes=allowed,
-    )
+    keys = Keys(allowed)
     try:
-        return plan, count_keys(tables, allowed, check.examples), reading
+        read_live(
+            table,
+            context.head_snapshot_id or 0,
+            check.columns,
+            reading,
+            work=keys_of,
+            take=keys.take,
+            with_equality=plan.size.has_equality_deletes,
+            max_bytes=allowed,
+            reading_mb=context.reading_mb,
+        )
+        return plan, keys.counts(check.examples), reading
     except TooManyKeys:
         if check.engine is None or check.tier is Tier.ROWS:
             raise

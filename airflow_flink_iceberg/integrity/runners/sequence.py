@@ -1,6 +1,6 @@
 """Asks whether every number of a sequence is there once, in each group.
 
-Tier ``rows``: the columns of every live file are read, one file at a time. Tier ``engine``: one statement.
+Tier ``rows``: the columns of every live file are read, several files at a time. Tier ``engine``: one statement.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ from airflow_flink_iceberg.integrity.engines.columns import (
 )
 from airflow_flink_iceberg.integrity.engines.coverage import TooManyRanges
 from airflow_flink_iceberg.integrity.engines.islands import Islands, Question, Range, ask
-from airflow_flink_iceberg.integrity.engines.live import live_tables
-from airflow_flink_iceberg.integrity.engines.sequences import GROUP_TYPES, TooManyGroups, read_sequence
+from airflow_flink_iceberg.integrity.engines.live import read_live
+from airflow_flink_iceberg.integrity.engines.sequences import (
+    GROUP_TYPES,
+    ROW_BYTES,
+    Numbers,
+    TooManyGroups,
+    numbers_of,
+)
 from airflow_flink_iceberg.integrity.engines.sql import EngineFailed
 from airflow_flink_iceberg.integrity.plan import NoPlan, Plan, choose, measure, open_engine, require_rows
 from airflow_flink_iceberg.integrity.reading import (
@@ -84,16 +90,20 @@ def _read(check: Sequence, context: CheckContext, plan: Plan) -> tuple[Islands, 
         require_rows(engine.name, plan.size, rows)
         return found, Reading(files=plan.size.files or 0, rows=rows)
     reading, allowed = Reading(), check.memory_mb * 1_000_000
-    tables = live_tables(
+    numbers = Numbers(allowed)
+    read_live(
         table,
         head,
         [check.column, *check.partition_by],
         reading,
+        work=numbers_of,
+        take=numbers.take,
         with_equality=plan.size.has_equality_deletes,
         max_bytes=allowed,
+        reading_mb=context.reading_mb,
+        beside=ROW_BYTES,
     )
-    found = read_sequence(tables, allowed, LISTED)
-    return found, reading
+    return numbers.islands(LISTED), reading
 
 
 def _require_group_types(types: dict[str, str], columns: Iterable[str]) -> None:

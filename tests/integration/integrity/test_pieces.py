@@ -83,7 +83,7 @@ def found(rows: OffsetRows) -> tuple[set[tuple[int, int]], dict[tuple[int, int],
 def test_damage_in_many_files_and_row_groups_is_counted_exactly(
     small: Lake, seed: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrow, "_threads", lambda _: threads)
+    monkeypatch.setattr(arrow, "threads_for", lambda _: threads)
     monkeypatch.setattr(coverage, "_COMPACT_AT", 8)
     everything: list[tuple[int, int]] = []
     for number, rows in enumerate(damaged(seed)):
@@ -105,7 +105,7 @@ def test_pieces_of_one_large_file_are_read_at_the_same_time(
     small: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small.commit("A:1", table([(0, offset) for offset in range(200)]))
-    monkeypatch.setattr(arrow, "_threads", lambda _: 2)  # on one core, too
+    monkeypatch.setattr(arrow, "threads_for", lambda _: 2)  # on one core, too
     two = threading.Barrier(2, timeout=10)
     begin = pieces.direct_batches
 

@@ -13,8 +13,8 @@ _PLAN = ("tests/unit/integrity/test_plan.py",)
 _DIALECTS = ("tests/unit/integrity/test_dialects.py",)
 _GATEWAY = ("tests/integration/flink/test_query.py",)
 _COVER = ("tests/unit/integrity/test_coverage.py",)
+_OFFSETS = ("tests/unit/integrity/test_offset_rows.py",)
 _KAFKA = ("tests/integration/integrity/test_kafka_offsets.py",)
-_FILES = ("tests/integration/integrity/test_several_files.py",)
 _PIECES = ("tests/integration/integrity/test_pieces.py",)
 _PARALLEL = ("tests/unit/integrity/test_in_parallel.py",)
 _CLI = ("tests/integration/cli/test_verify_engine.py",)
@@ -40,16 +40,11 @@ ROW_MUTANTS = (
     Mutant("integrity/engines/live.py", "item.partition is None or item.partition == _partition(file)", "True", _KEYS),
     Mutant("integrity/engines/live.py", "is_live[gone.to_numpy()] = False", "pass", _KEYS),
     Mutant("integrity/engines/live.py", "positions.for_data_file(number, file, file.partition)", "set()", _KEYS),
-    Mutant("integrity/engines/keys.py", "if self._size > self._max_bytes:", "if False:", _KEYS),
-    Mutant("integrity/engines/keys.py", "self._without_key += found.without_key", "pass", _KEYS),
+    Mutant("integrity/engines/keys.py", "if size > max_bytes:", "if False:", _KEYS),
+    Mutant("integrity/engines/keys.py", "without_key += len(table) - len(keys)", "pass", _KEYS),
     Mutant("integrity/engines/keys.py", "is_null = 0 THEN times - 1", "is_null = 0 THEN times", _KEYS),
     Mutant("integrity/runners/key_unique.py", "if counts.doubled:", "if False:", _KEYS),
-    Mutant("integrity/engines/sequences.py", "codes * len(values) +", "codes +", _NUMBERS),
-    Mutant("integrity/engines/keys.py", "_TIMES: pa.array(times + 1)", "_TIMES: pa.array(times)", _FILES),
-    Mutant("integrity/engines/live.py", "return unknown", "return 0", _FILES),
-    Mutant("integrity/engines/live.py", "count * (_COPIES * self._bytes + beside)", "count", _FILES),
-    Mutant("integrity/engines/live.py", "row.memory_of(file, beside, allowed)", "0", _FILES),
-    Mutant("integrity/engines/sequences.py", "found.coverage.renumber(", "len(", _NUMBERS),
+    Mutant("integrity/engines/sequences.py", "codes * len(values[-1]) +", "codes +", _NUMBERS),
     Mutant("integrity/engines/sequences.py", "coverage.renumber(ranks)", "pass", _NUMBERS),
     Mutant("integrity/runners/sql.py", "engine.source(pinned, ()).join(around)", "'orders'.join(around)", _SQL),
     Mutant("integrity/runners/sql.py", "    if is_value and _number(value) is not None:", "    if False:", _SQL),
@@ -58,6 +53,9 @@ ROW_MUTANTS = (
     Mutant("integrity/engines/segments.py", "- part >= _PARTITIONS", "- part > _PARTITIONS", _COVER),
     Mutant("integrity/engines/segments.py", "np.argsort(rows % lag, kind=\"stable\")", "np.arange(len(rows))", _COVER),
     Mutant("integrity/engines/segments.py", "broken |= partitions[lag:] !=", "partitions[lag:] !=", _COVER),
+    Mutant("integrity/engines/segments.py", "(runs.end > runs.start) & ", "", _OFFSETS),
+    Mutant("integrity/engines/segments.py", "runs.end - 1 <= most", "runs.end - 2 <= most", _OFFSETS),
+    Mutant("integrity/engines/segments.py", "is_inside & (runs.partition >= 0)", "is_inside", _OFFSETS),
     Mutant("integrity/engines/coverage.py", "self._collect(other._merged)", "pass", _PIECES),
     Mutant("integrity/engines/coverage.py", "        other._compact()\n", "", _PIECES),
     Mutant("integrity/engines/pieces.py", "// rows == self.number", "// rows == min(self.number, 1)", _PIECES),

@@ -43,8 +43,9 @@ EMPTY = Segments(_NONE, _NONE, _NONE, _NONE)
 
 
 def runs_of(partitions: NDArray[Any], offsets: Ints) -> Segments:
-    """The runs of consecutive offsets in rows: equally long arrays, at least one row."""
-    for lag in (1, _turn(partitions)):
+    """The runs of consecutive offsets in rows, which may be any numbers: equally long arrays, at least one row."""
+    # Where partitions take turns, no row continues the one before it: that need not be tried first.
+    for lag in dict.fromkeys((_turn(partitions), 1)):
         broken = _broken(partitions, offsets, lag)
         if np.count_nonzero(broken) * _SHORT_RUN <= len(offsets):
             return _chains(partitions, offsets, broken, lag)
@@ -57,6 +58,15 @@ def runs_of(partitions: NDArray[Any], offsets: Ints) -> Segments:
     order = np.argsort(_small(partitions), kind="stable")
     partitions, offsets = partitions[order], offsets[order]
     return _chains(partitions, offsets, _broken(partitions, offsets, 1), 1)
+
+
+def are_within(runs: Segments, most: int) -> bool:
+    """Whether all partitions of these runs are at least 0, and all offsets at least 0 and at most ``most``.
+
+    What :func:`runs_of` found is judged by its ends: one that overflows on its way ends before it begins.
+    """
+    is_inside = (runs.start >= 0) & (runs.end > runs.start) & (runs.end - 1 <= most)
+    return bool((is_inside & (runs.partition >= 0)).all())
 
 
 def _turn(partitions: NDArray[Any]) -> int:

@@ -15,6 +15,7 @@ _GATEWAY = ("tests/integration/flink/test_query.py",)
 _COVER = ("tests/unit/integrity/test_coverage.py",)
 _OFFSETS = ("tests/unit/integrity/test_offset_rows.py",)
 _KAFKA = ("tests/integration/integrity/test_kafka_offsets.py",)
+_FILES = ("tests/integration/integrity/test_several_files.py",)
 _PIECES = ("tests/integration/integrity/test_pieces.py",)
 _PARALLEL = ("tests/unit/integrity/test_in_parallel.py",)
 _CLI = ("tests/integration/cli/test_verify_engine.py",)
@@ -40,11 +41,16 @@ ROW_MUTANTS = (
     Mutant("integrity/engines/live.py", "item.partition is None or item.partition == _partition(file)", "True", _KEYS),
     Mutant("integrity/engines/live.py", "is_live[gone.to_numpy()] = False", "pass", _KEYS),
     Mutant("integrity/engines/live.py", "positions.for_data_file(number, file, file.partition)", "set()", _KEYS),
-    Mutant("integrity/engines/keys.py", "if size > max_bytes:", "if False:", _KEYS),
-    Mutant("integrity/engines/keys.py", "without_key += len(table) - len(keys)", "pass", _KEYS),
+    Mutant("integrity/engines/keys.py", "if self._size > self._max_bytes:", "if False:", _KEYS),
+    Mutant("integrity/engines/keys.py", "self._without_key += found.without_key", "pass", _KEYS),
     Mutant("integrity/engines/keys.py", "is_null = 0 THEN times - 1", "is_null = 0 THEN times", _KEYS),
     Mutant("integrity/runners/key_unique.py", "if counts.doubled:", "if False:", _KEYS),
-    Mutant("integrity/engines/sequences.py", "codes * len(values[-1]) +", "codes +", _NUMBERS),
+    Mutant("integrity/engines/sequences.py", "codes * len(values) +", "codes +", _NUMBERS),
+    Mutant("integrity/engines/keys.py", "_TIMES: pa.array(times + 1)", "_TIMES: pa.array(times)", _FILES),
+    Mutant("integrity/engines/live.py", "return unknown", "return 0", _FILES),
+    Mutant("integrity/engines/live.py", "count * (_COPIES * self._bytes + beside)", "count", _FILES),
+    Mutant("integrity/engines/live.py", "row.memory_of(file, beside, allowed)", "0", _FILES),
+    Mutant("integrity/engines/sequences.py", "found.coverage.renumber(", "len(", _NUMBERS),
     Mutant("integrity/engines/sequences.py", "coverage.renumber(ranks)", "pass", _NUMBERS),
     Mutant("integrity/runners/sql.py", "engine.source(pinned, ()).join(around)", "'orders'.join(around)", _SQL),
     Mutant("integrity/runners/sql.py", "    if is_value and _number(value) is not None:", "    if False:", _SQL),

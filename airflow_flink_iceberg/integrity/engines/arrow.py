@@ -7,7 +7,6 @@ that knows it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from airflow_flink_iceberg.integrity.engines.columns import (
     snapshot_of,
 )
 from airflow_flink_iceberg.integrity.engines.coverage import MAX_OFFSET, OffsetCoverage
-from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB, in_parallel
+from airflow_flink_iceberg.integrity.engines.in_parallel import READING_MB, in_parallel, threads_for
 from airflow_flink_iceberg.integrity.engines.pieces import (
     Column,
     Piece,
@@ -39,7 +38,6 @@ from airflow_flink_iceberg.integrity.engines.segments import are_within, runs_of
 if TYPE_CHECKING:
     from pyiceberg.table import DataScan, Table
 
-_REMOTE_THREADS, _MOST_THREADS = 4, 16
 _LISTED_FILES = 20
 UNREADABLE = (OSError, pa.ArrowException, ValueError, ResolveError)
 """What reading a file can end in; the last two are PyIceberg's, for columns of another type or without field ids."""
@@ -262,7 +260,7 @@ def _read(
         work,
         (piece for task in tasks for piece in pieces_of(task)),
         result.take,
-        threads=_threads(scan.table_metadata.location),
+        threads=threads_for(scan.table_metadata.location),
         cost=lambda piece: memory_of(piece, columns),
         allowed=memory_mb << 20,
     )
@@ -277,13 +275,6 @@ def _batches(
     # Then one piece stands for the whole file.
     whole = file_batches(scan, piece.task) if piece.is_last else ()
     return (batch.select(list(names)) for batch in whole)
-
-
-def _threads(location: str) -> int:
-    """As many as there are cores; a few more for what is read from afar, which is mostly waited for."""
-    cores = min(os.cpu_count() or 1, _MOST_THREADS)
-    # One more than there are cores costs a quarter more on a local disk.
-    return cores if location.startswith(("file:", "/")) else max(cores, _REMOTE_THREADS)
 
 
 def file_problem(path: str, error: Exception) -> FileProblem:

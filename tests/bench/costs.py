@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from airflow_flink_iceberg.checks import (
 from airflow_flink_iceberg.iceberg.catalog import CatalogConfig, TableAccess
 from airflow_flink_iceberg.integrity.baselines import advance_baseline
 from airflow_flink_iceberg.integrity.context import CheckContext, open_context
+from airflow_flink_iceberg.integrity.past import past_up_to
 from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
@@ -42,7 +44,7 @@ RESULT = Path(__file__).resolve().parents[2] / ".playground" / "costs.json"
 SNAPSHOTS = [int(size) for size in os.environ.get("COSTS_SNAPSHOTS", "1000 10000 100000").split()]
 BOUNDS = [int(size) for size in os.environ.get("COSTS_BOUNDS", "1000000 10000000 100000000").split()]
 ROWS = [int(size) for size in os.environ.get("COSTS_ROWS", "1000000 10000000 100000000").split()]
-NEW = 100
+NEW = 10
 _PARTITIONS = 3
 _ROWS_PER_FILE = 1_000
 _FILES_PER_COMMIT = 1_000
@@ -64,9 +66,26 @@ def _metadata_lines() -> Iterator[dict[str, Any]]:
     for count in SNAPSHOTS:
         with tempfile.TemporaryDirectory() as directory:
             made = craft_table(Path(directory), count)
-            table = json.dumps([made.config.name, dict(made.config.properties), made.identifier])
+            place = [made.config.name, dict(made.config.properties), made.identifier]
+            base = _metadata_baseline(made.access())
+            table, known = json.dumps([*place, None]), json.dumps([*place, base.to_dict()])
+            forgetful = json.dumps([*place, replace(base, past=None).to_dict()])
             yield _measured(f"metadata checks, {count:,} snapshots", "metadata", table)
-            yield _measured(f"  since {NEW} snapshots ago", "metadata_since", table)
+            yield _measured(f"  since a snapshot {NEW} commits ago", "metadata", forgetful)
+            yield _measured(f"  since a baseline {NEW} commits ago", "metadata", known)
+            yield _measured("  the metadata file alone", "metadata_file", table)
+
+
+def _metadata_baseline(access: TableAccess) -> Baseline:
+    """What a proof keeps that was made before the newest commits."""
+    context = open_context(access)
+    steps = context.history.chain(context.head_snapshot_id)
+    for _ in itertools.islice(steps, NEW):
+        pass
+    uuid, past = context.history.metadata.uuid, past_up_to(context, steps.next_id)
+    if past is None:
+        raise RuntimeError("nothing is remembered of the table's past")
+    return Baseline(access.identifier, "main", uuid, steps.next_id, {}, past=past)
 
 
 def _bounds_lines() -> Iterator[dict[str, Any]]:
@@ -121,21 +140,20 @@ def _child(work: str, table: str) -> None:
     )
 
 
-def _metadata(table: str, since: bool = False) -> None:
-    name, properties, identifier = json.loads(table)
+def _metadata(table: str) -> None:
+    name, properties, identifier, base = json.loads(table)
     access = TableAccess(CatalogConfig(name, properties), identifier)
-    begin = None
-    if since:
-        metadata = access.spooled_metadata()
-        chain = metadata.head("main")
-        for _ in range(NEW):
-            link = metadata.link(chain) if chain is not None else None
-            chain = link.parent_id if link else None
-        begin = chain
+    baseline = Baseline.from_dict(base) if base else None
     checks = [commit_continuity(), lineage(), single_writer(), schema_unchanged(), freshness()]
-    report = run_checks(checks, open_context(access, since=begin))
+    begin = baseline.snapshot_id if baseline else None
+    report = run_checks(checks, open_context(access, since=begin, baseline=baseline))
     if any(result.outcome is not Outcome.PASS for result in report.results):
         raise RuntimeError(str([(each.name, each.outcome) for each in report.results]))
+
+
+def _metadata_file(table: str) -> None:
+    name, properties, identifier, _ = json.loads(table)
+    TableAccess(CatalogConfig(name, properties), identifier).spooled_metadata()
 
 
 def _bounds(table: str) -> None:
@@ -170,7 +188,7 @@ def _since(access: TableAccess) -> CheckContext:
 
 _WORK: dict[str, Callable[[str], None]] = {
     "metadata": _metadata,
-    "metadata_since": lambda table: _metadata(table, since=True),
+    "metadata_file": _metadata_file,
     "bounds": _bounds,
     "rows": _rows,
     "rows_since": lambda table: _rows(table, since=True),

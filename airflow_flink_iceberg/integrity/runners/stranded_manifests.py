@@ -15,7 +15,7 @@ from airflow_flink_iceberg.iceberg.staged_files import StagedName, list_staged, 
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.judging import expected, judge_count
 from airflow_flink_iceberg.integrity.results import LISTED, Answer, counted, first_line, listed
-from airflow_flink_iceberg.model.commit import END_OF_INPUT, Commit
+from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.errors import MetadataUnreadable
 from airflow_flink_iceberg.model.result import Outcome, worst
 
@@ -36,9 +36,10 @@ def run(check: StrandedManifests, context: CheckContext) -> Answer:
     except MetadataUnreadable as error:
         return Answer(Outcome.UNKNOWN, first_line(error), expected(check), "not listable")
     found: dict[_Kind, list[StagedName]] = defaultdict(list)
-    classifier = _Classifier(context)
-    for name in staged:
-        found[classifier.kind_of(name)].append(name)
+    if staged:
+        classifier = _Classifier(context)
+        for name in staged:
+            found[classifier.kind_of(name)].append(name)
     rows = _rows(context, found[_Kind.STRANDED])
     outcome = _outcome(check, found)
     counts = {kind.value: len(found[kind]) for kind in _Kind}
@@ -60,15 +61,17 @@ def _outcome(check: StrandedManifests, found: dict[_Kind, list[StagedName]]) -> 
 
 
 class _Classifier:
-    """Tells the files apart by the branch's commits and the records of runs."""
+    """Tells the files apart by the branch's commits and the records of runs; of each run only its newest is kept."""
 
     def __init__(self, context: CheckContext) -> None:
         self._runs = context.runs
+        self._newest_of: dict[tuple[str, str | None], tuple[int, int]] = {}
         chain = context.history.chain(context.head_snapshot_id)
-        found = [context.history.commit(snapshot) for snapshot in chain]
-        self._commits: list[Commit] = [commit for commit in found if commit]
+        for at, snapshot in enumerate(chain):
+            if commit := context.history.commit(snapshot):
+                self._newest_of.setdefault((commit.job_id, commit.operator_id), (at, commit.checkpoint_id))
         self._is_cut = bool(chain.why_cut)
-        self._has_committed = {commit.job_id for commit in self._commits}
+        self._has_committed = {job_id for job_id, _ in self._newest_of}
 
     def kind_of(self, name: StagedName) -> _Kind:
         """What one file is."""
@@ -92,7 +95,7 @@ class _Classifier:
 
     def _without_successor(self, name: StagedName) -> _Kind:
         known = name.job_id in self._runs or name.job_id in self._has_committed
-        newest = self._commits[0].job_id if self._commits else None
+        newest = next((job_id for job_id, _ in self._newest_of), None)
         # The newest run may still commit it; an older one without a recorded successor is anybody's guess.
         return _Kind.IN_FLIGHT if known and newest in (None, name.job_id) else _Kind.UNKNOWN
 
@@ -103,10 +106,9 @@ class _Classifier:
         return _Kind.STRANDED if successors & self._has_committed else _Kind.IN_FLIGHT
 
     def _newest(self, name: StagedName) -> int:
-        for commit in self._commits:
-            if commit.job_id == name.job_id and commit.operator_id in (None, name.operator_id):
-                return commit.checkpoint_id
-        return -1
+        keys = [(name.job_id, name.operator_id), (name.job_id, None)]
+        found = [self._newest_of[key] for key in keys if key in self._newest_of]
+        return min(found)[1] if found else -1
 
 
 def _rows(context: CheckContext, names: list[StagedName]) -> int | None:

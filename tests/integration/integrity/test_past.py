@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from airflow_flink_iceberg.checks import commit_continuity, lineage, schema_unchanged, single_writer
+from airflow_flink_iceberg.checks import (
+    commit_continuity,
+    lineage,
+    schema_unchanged,
+    single_writer,
+    stranded_manifests,
+)
 from airflow_flink_iceberg.integrity.beginning import LAST_PROVEN
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.kept_baselines import keep_baseline
@@ -73,6 +79,9 @@ def test_a_second_run_does_not_look_below_the_baseline(lake: Lake, caplog: pytes
     by_past = answers(lake.context(since=LAST_PROVEN))
     assert outcomes(by_past) == PASSED
     assert by_past[0]["evidence"]["commits"] == 2
+    # nothing is staged, so no commit has to be known
+    none_staged = run_checks([stranded_manifests()], lake.context(since=LAST_PROVEN)).results[0]
+    assert none_staged.outcome is Outcome.PASS
     assert "cannot be" not in caplog.text
     # so the spoiled ones would have been noticed
     assert outcomes(both(lake, since=LAST_PROVEN)[1])[0] == Outcome.UNKNOWN

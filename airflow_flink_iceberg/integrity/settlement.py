@@ -134,7 +134,7 @@ def _settle(
     evidence = _reading_evidence(reading, read)
     if reading.has_deletes:
         return Settlement(text="There are delete files, so holes prove nothing.", evidence=evidence)
-    if reading.open:
+    if reading.open_files:
         # What the settled files have twice is doubled whatever the open ones hold.
         summary = reading.coverage.summary(cap=LISTED)
         text = _open_text(reading, summary, tier)

@@ -23,6 +23,9 @@ _KEPT = ("tests/integration/integrity/test_baselines.py",)
 _SINCE = ("tests/integration/integrity/test_since_rows.py",)
 _TIMES = ("tests/integration/integrity/test_event_time.py",)
 _STAGED = ("tests/integration/integrity/test_staged_rows.py",)
+_MANIFESTS = ("tests/integration/integrity/test_bad_manifests.py",)
+_METADATA = ("tests/integration/integrity/test_metadata_checks.py",)
+_MEMORY = ("tests/integration/integrity/test_memory.py",)
 _SUITE = ("tests/integration/integrity/test_suite.py", "tests/unit/integrity/test_progress.py")
 
 
@@ -37,6 +40,24 @@ class Mutant:
 
 
 MUTANTS = (
+    Mutant("iceberg/live_entries.py", "len(entries) != added + existing", "False", _MANIFESTS),
+    Mutant(
+        "integrity/settlement.py",
+        '            doubt=f"a manifest',
+        '            text=f"a manifest',
+        _MANIFESTS,
+    ),
+    Mutant("integrity/settlement.py", "        if unstaged:\n", "        if False:\n", _STAGED),
+    Mutant("integrity/settlement.py", "Settle.ROWS else LISTED", "Settle.ROWS else None", _MEMORY),
+    Mutant("integrity/settlement.py", "keep = None if check.settle is Settle.ROWS else", "keep =", _STATE),
+    Mutant("integrity/staged_rows.py", "    _require_there(table, entries)\n", "", _STAGED),
+    Mutant("integrity/staged_rows.py", "snapshot.commit.job_id in jobs for", "True for", _STATE),
+    Mutant("integrity/since_rows.py", "    if _is_rolled_back(", "    if False and _is_rolled_back(", _SINCE),
+    Mutant("integrity/runners/row_arithmetic.py", "else Outcome.UNKNOWN\n", "else Outcome.PASS\n", _METADATA),
+    Mutant("integrity/runners/commit_lag.py", "if staged.data_rows is None or", "if False and", _METADATA),
+    Mutant(
+        "integrity/runners/state_matches_table.py", "and _may_be_another_topic(context)", "and False", _KEPT
+    ),
     Mutant("integrity/history_gap.py", "return self.now + self.pending_rows", "return self.now", _GAP),
     Mutant(
         "integrity/history_gap.py",

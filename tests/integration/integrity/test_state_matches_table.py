@@ -138,6 +138,17 @@ def test_only_the_files_that_bounds_leave_open_are_read(lake: Lake) -> None:
     assert (found.evidence["files_read"], found.evidence["files_settled_by_bounds"]) == (1, 1)
 
 
+def test_more_open_files_than_a_result_lists_are_all_read(lake: Lake) -> None:
+    for number in range(25):
+        lake.commit(f"A:{number + 1}", lake.offsets((0, number, number + 1), (1, number, number + 1)))
+    context = lake.context(state=state("A:25", [25, 25]))
+    found = check(context, settle="rows")
+    assert (found.evidence["verdict"], found.evidence["files_read"]) == ("proven", 25)
+    by_bounds = check(context)
+    assert by_bounds.evidence["verdict"] == "consistent"
+    assert by_bounds.evidence["files_open"]["count"] == by_bounds.evidence["files"] == 25
+
+
 @pytest.mark.parametrize("ruin", ["gone", "cut", "no parquet"])
 def test_an_open_file_that_is_missing_or_broken_fails_as_when_all_rows_are_read(
     lake: Lake, ruin: str

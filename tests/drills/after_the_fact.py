@@ -17,6 +17,7 @@ from airflow_flink_iceberg.integrity.suite import run_checks
 from airflow_flink_iceberg.model import CheckResult, Outcome, RestorePoint, RunLink, Savepoint
 from airflow_flink_iceberg.restart.facts import declared_writers
 from playground.rest import get_json
+from tests.drills import disturbances as do
 from tests.drills.given import Given
 from tests.e2e.rig import Rig
 
@@ -59,16 +60,18 @@ def look(given: Given, job_id: str, savepoint: str, counted: tuple[int, int] | N
     )
 
 
-def look_at_state(given: Given, *, is_broken: bool) -> Proof | None:
-    """Where no start succeeds: of the state itself; what it has staged and nobody can commit is never called whole.
-
-    :param is_broken: a staged manifest or data file is gone.
+def look_at_state(given: Given) -> Proof | None:
+    """Where no start succeeds: of the state itself. Where rows that it has read are in no table, they may be staged for
+    good, and are never called whole; where all are there (only the commits have expired), they are.
     """
     state = given.state.savepoint if isinstance(given.state, RestorePoint) else given.state
     if not isinstance(state, Savepoint):
         return None
     found, _ = _results(given, state.job_id, state.path)
-    is_right = not found.success if is_broken else found.outcome is not Outcome.FAIL
+    read = read_metadata(state.path, given.rig.systems().state_files).kafka_offsets()
+    there = sum(key[0] != do.FOREIGN for key in given.rig.counts())
+    lost = sum(sum(offsets.values()) for offsets in read.values()) > there
+    is_right = not found.success if lost else found.outcome is not Outcome.FAIL
     return Proof(str(found.evidence.get("verdict")), "", is_right)
 
 

@@ -26,7 +26,6 @@ from tests.support.judged import Judged
 _END_OF_INPUT = 2**63 - 1
 _CALM = 4
 """Checkpoints without a new row after which a table counts as final."""
-_GONE = {Cause.PENDING_MANIFEST_MISSING, Cause.PENDING_FILE_MISSING}
 _TO_BE_EXPLAINED = (Judged.UNKNOWN, Judged.WRONG_REFUSAL)
 
 
@@ -141,8 +140,7 @@ def _count(given: Given, decision: Decision) -> _Counted:
     except (JobFailed, WaitTimeout):
         job_id = None
     if job_id is None:
-        is_broken = not _GONE.isdisjoint(finding.cause for finding in decision.findings)
-        return _Counted(After.NEVER_RUNS, proof=look_at_state(given, is_broken=is_broken))
+        return _Counted(After.NEVER_RUNS, proof=look_at_state(given))
     try:
         _wait_final(rig, job_id)
     except OSError:

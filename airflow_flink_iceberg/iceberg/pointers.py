@@ -157,14 +157,16 @@ class RestPointer:
         response = rest_call(self.catalog, "GET", self.url, params={"snapshots": snapshots}, headers=headers)
         if response.status_code == 304:
             return None
-        if snapshots == "refs":
-            self._etag = response.headers.get("ETag")
         try:
-            return msgspec.json.decode(response.content, type=_LoadedTable)
+            loaded = msgspec.json.decode(response.content, type=_LoadedTable)
         except msgspec.MsgspecError as error:
             raise MetadataUnreadable(
                 f"The REST catalog's answer for {self.url} is no table: {error}."
             ) from error
+        if snapshots == "refs":
+            # Of an answer that could not be read, "not modified" would say nothing.
+            self._etag = response.headers.get("ETag")
+        return loaded
 
     def _require_location(self, loaded: _LoadedTable | None) -> str:
         if loaded is None or not loaded.metadata_location:

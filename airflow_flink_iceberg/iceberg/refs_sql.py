@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 from pyiceberg.catalog.sql import IcebergTables
 from sqlalchemy import CursorResult, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from airflow_flink_iceberg.iceberg.catalog import TableAccess
@@ -49,7 +49,7 @@ def commit(access: TableAccess, pointer: SqlPointer, plan: Plan) -> tuple[Attemp
     _write(access, new, msgspec.json.encode(fields))
     try:
         swapped = _swap(pointer, old, new)
-    except DBAPIError:
+    except SQLAlchemyError:  # the database's own errors, and a pool that has no connection left
         return _after_error(access, pointer, old, new)
     if not swapped:
         _delete(access, [new])

@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.iceberg.history import History, Snapshot, Walk
+from airflow_flink_iceberg.iceberg.recovered import StagedBy, staged_by
 from airflow_flink_iceberg.integrity.consumed import Start, consumed_since
 from airflow_flink_iceberg.integrity.context import CheckContext
 from airflow_flink_iceberg.integrity.proof_state import ProofState, Staged, Unproven
 from airflow_flink_iceberg.integrity.same_world import require_above_baseline, require_same_world
 from airflow_flink_iceberg.model.commit import END_OF_INPUT
+from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def measure(
     own = tuple(itertools.compress(judged, mine))
     entries = [e for e in state.entries if e.rows and (operators is None or e.operator_id in operators)]
     waiting = _not_committed(context.history, entries, head)
+    stranded = [entry for entry in waiting if entry.checkpoint_id > state.checkpoint_id]
     return HistoryGap(
         snapshot_id=head,
         base_id=base_id,
@@ -115,7 +118,7 @@ def measure(
         starts=consumed.starts,
         consumed=consumed.records,
         pending=tuple(entry for entry in waiting if entry.checkpoint_id <= state.checkpoint_id),
-        stranded=tuple(entry for entry in waiting if entry.checkpoint_id > state.checkpoint_id),
+        stranded=tuple(_not_appended(context.history, stranded, head)),
     )
 
 
@@ -167,8 +170,8 @@ def _later(context: CheckContext, state: ProofState, snapshots: Sequence[Snapsho
     after = context.runs.after(state.job_id, state.checkpoint_id)
     count = 0
     for index, snapshot in enumerate(snapshots, start=1):
-        origin = context.history.origin(snapshot) or snapshot
-        if origin.job_id in after or (origin.job_id == state.job_id and _is_beyond(origin, state)):
+        origin = _writer(context.history, snapshot)
+        if origin.job_id in after or (origin.job_id == state.job_id and _is_beyond(snapshot, origin, state)):
             count = index
     return count
 
@@ -188,8 +191,8 @@ def _rival(history: History, tree: frozenset[str], snapshots: Iterable[Snapshot]
     return next((job_id for job_id in jobs if job_id in tree), None)
 
 
-def _is_beyond(snapshot: Snapshot, state: ProofState) -> bool:
-    checkpoint_id = snapshot.checkpoint_id
+def _is_beyond(snapshot: Snapshot, writer: Snapshot | StagedBy, state: ProofState) -> bool:
+    checkpoint_id = writer.checkpoint_id
     if checkpoint_id is None:
         raise Unproven(snapshot.stamp_error or f"snapshot {snapshot.snapshot_id} has no checkpoint id")
     if checkpoint_id == END_OF_INPUT:
@@ -232,10 +235,16 @@ def _operators(
 def _is_own(
     history: History, snapshot: Snapshot, tree: frozenset[str], operators: frozenset[str] | None
 ) -> bool:
-    origin = history.origin(snapshot) or snapshot
+    origin = _writer(history, snapshot)
     if origin.job_id not in tree:
         return False
     return operators is None or origin.operator_id is None or origin.operator_id in operators
+
+
+def _writer(history: History, snapshot: Snapshot) -> Snapshot | StagedBy:
+    """Whose rows they are; those that a recovery has appended are of the run that had staged them."""
+    origin = history.origin(snapshot) or snapshot
+    return staged_by(origin) or origin
 
 
 def _rows(own: Iterable[Snapshot]) -> int:
@@ -263,3 +272,11 @@ def _not_committed(history: History, entries: list[Staged], head: int | None) ->
         if len(newest) == len(wanted):
             break
     return [e for e in entries if newest.get((e.job_id, e.operator_id), -1) < e.checkpoint_id]
+
+
+def _not_appended(history: History, stranded: list[Staged], head: int | None) -> list[Staged]:
+    """What no recovery has appended; later states go on holding it, and a recovery of a drain bears no stamps."""
+    if not stranded:
+        return []
+    appended = {snapshot.summary.get(RECOVERED_FROM) for snapshot in history.ancestors(head)}
+    return [e for e in stranded if e.manifest is None or e.manifest.path.rpartition("/")[2] not in appended]

@@ -14,6 +14,7 @@ from airflow_flink_iceberg.flink.deployments.base import SinkProgram
 from airflow_flink_iceberg.flink.operator_ids import sink_operator_ids
 from airflow_flink_iceberg.iceberg.history import History, Snapshot
 from airflow_flink_iceberg.iceberg.newer_versions import NewerVersions, newer_versions
+from airflow_flink_iceberg.iceberg.recovered import StagedBy, staged_by
 from airflow_flink_iceberg.iceberg.run_links import links_in_properties
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.decision import Finding
@@ -27,7 +28,6 @@ from airflow_flink_iceberg.restart.cluster_facts import (
     gather_cluster,
 )
 from airflow_flink_iceberg.restart.other_clusters import OtherCluster
-from airflow_flink_iceberg.restart.recovered import Staged, staged_by
 from airflow_flink_iceberg.restart.restored_from import (
     know_drained,
     link_of_run,
@@ -92,7 +92,7 @@ class SinkFacts:
         """Unique within the job; see :meth:`FlinkJob.sink_name`."""
         return self.label or f"{self.sink.table}@{self.sink.branch}"
 
-    def fits_operator(self, snapshot: Snapshot | Staged) -> bool:
+    def fits_operator(self, snapshot: Snapshot | StagedBy) -> bool:
         """Whether the operator id is this sink's; alone this never makes a snapshot own.
 
         The only sink of a branch owns all that a run wrote there: its operator id changes between runs (another uid,

@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
+from airflow_flink_iceberg.iceberg.recovered import staged_by
 from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.restart.changes import Changes, own_changes, waiting_changes
 from airflow_flink_iceberg.restart.entries import newest_committed, pending_entries
 from airflow_flink_iceberg.restart.facts import Facts, SinkFacts
 from airflow_flink_iceberg.restart.position import Position, Unclear
-from airflow_flink_iceberg.restart.recovered import is_behind, staged_by
+from airflow_flink_iceberg.restart.recovered import is_behind
 from airflow_flink_iceberg.restart.state import State
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from airflow_flink_iceberg.iceberg.history import Snapshot, Walk
+from airflow_flink_iceberg.iceberg.recovered import staged_by
 from airflow_flink_iceberg.iceberg.snapshots import REPLACE
 from airflow_flink_iceberg.model.commit import RunLink
 from airflow_flink_iceberg.model.decision import Cause, Decision, Verdict
@@ -37,7 +38,7 @@ from airflow_flink_iceberg.restart.facts import (
 from airflow_flink_iceberg.restart.guard import decide
 from airflow_flink_iceberg.restart.living_writers import living_writers, writers_of
 from airflow_flink_iceberg.restart.pending import open_look
-from airflow_flink_iceberg.restart.recovered import is_behind, staged_by
+from airflow_flink_iceberg.restart.recovered import is_behind
 from airflow_flink_iceberg.restart.start_job import find_savepoint
 from airflow_flink_iceberg.restart.state import read_state
 from airflow_flink_iceberg.restart.systems import Systems, now_ms

@@ -55,10 +55,12 @@ def state_bytes(
     operator: str = OPERATOR,
     ids: Callable[[str], str] = run_id,
     staged_at: str = "file:///t/metadata",
+    staged_as: str = "{run}-{checkpoint}.avro",
 ) -> bytes:
     """``state_bytes("a:5", [10, 7], "a:5+3")``: run ``a`` at checkpoint 5, its partitions' next offsets, its entries.
 
-    ``ids`` turns a letter into a job id; an entry's manifest is ``<staged_at>/a-5.avro``. Without an entry for the
+    ``ids`` turns a letter into a job id; an entry's manifest is ``<staged_at>/a-5.avro`` unless ``staged_as``
+    names it otherwise. Without an entry for the
     checkpoint itself an empty one is there, as the sinks write it.
     """
     run, _, checkpoint = stamp.partition(":")
@@ -69,7 +71,7 @@ def state_bytes(
         [[kafka_element(topic, partition, offset) for partition, offset in positions.items()]],
         kafka_coordinator([(topic, partition) for partition in partitions]),
     )
-    found = [_entry(text, ids, staged_at) for text in entries]
+    found = [_entry(text, ids, f"{staged_at}/{staged_as}") for text in entries]
     if not any(number == int(checkpoint) for _, number, _ in found):
         found.append((ids(run), int(checkpoint), b""))
     states = _v1(ids(run), found) if sink == "v1" else _v2(found, operator)
@@ -78,11 +80,11 @@ def state_bytes(
     return metadata_bytes(operators, checkpoint_id=int(checkpoint), kind=kind)
 
 
-def _entry(text: str, ids: Callable[[str], str], staged_at: str) -> tuple[str, int, bytes]:
+def _entry(text: str, ids: Callable[[str], str], staged: str) -> tuple[str, int, bytes]:
     run, _, rest = text.partition(":")
     checkpoint, _, rows = rest.partition("+")
     number = END_OF_INPUT if checkpoint == "MAX" else int(checkpoint)
-    path = f"{staged_at}/{run}-{checkpoint}.avro"
+    path = staged.format(run=run, checkpoint=checkpoint)
     return ids(run), number, manifest(path, int(rows)) if rows else b""
 
 

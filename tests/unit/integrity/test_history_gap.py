@@ -15,7 +15,9 @@ from airflow_flink_iceberg.integrity.history_gap import measure
 from airflow_flink_iceberg.integrity.proof_state import Unproven, read_proof_state
 from airflow_flink_iceberg.model import TableSink
 from airflow_flink_iceberg.model.baseline import Baseline, Basis
+from airflow_flink_iceberg.model.commit import END_OF_INPUT
 from airflow_flink_iceberg.model.errors import InvalidValue
+from airflow_flink_iceberg.model.recovery import RECOVERED_FROM
 from airflow_flink_iceberg.model.topics import TopicFacts
 from tests.support.guard_worlds import OPERATOR, metadata, run_id, snapshot, snapshots
 from tests.support.proof_worlds import TOPIC, baseline, check, context, result, says, state
@@ -80,6 +82,36 @@ WORLDS: list[tuple[str, Any, str, str]] = [
 @pytest.mark.parametrize(("table", "of", "links", "said"), WORLDS, ids=[f"{w[0]} | {w[3]}" for w in WORLDS])
 def test_the_gap_is_the_damage(table: str, of: Any, links: str, said: str) -> None:
     assert says(context(table, of, links)) == said
+
+
+@pytest.mark.parametrize("is_recovered", [False, True])
+def test_what_a_recovery_has_appended_without_the_sinks_stamps_is_the_runs_own(is_recovered: bool) -> None:
+    line, name = snapshots("a:4+60 *+713"), f"{run_id('a')}-{OPERATOR}-00000-0-{END_OF_INPUT}-00001.avro"
+    if is_recovered:
+        line[-1]["summary"][RECOVERED_FROM] = name
+    of = state("a:5", [80, 693], "a:MAX+713", kind="drain", staged_as=name)
+    gap = measure(context(metadata(line), of), read_proof_state(of), 0)
+    assert (gap.rows, gap.stranded_rows) == ((0, 0) if is_recovered else (-713, 713))
+
+
+def test_what_was_recovered_before_the_baseline_is_not_stranded_either() -> None:
+    line, name = (
+        snapshots("a:4+60 *+713 b:6+7"),
+        f"{run_id('a')}-{OPERATOR}-00000-0-{END_OF_INPUT}-00001.avro",
+    )
+    line[1]["summary"][RECOVERED_FROM] = name
+    of = state("b:6", [85, 695], "a:MAX+713", "b:6+7", staged_as=name)
+    since = baseline(2, [83, 690])
+    gap = measure(context(metadata(line), of, "b<a:5", baseline=since), read_proof_state(of), 0)
+    assert (gap.rows, gap.stranded_rows) == (0, 0)
+
+
+def test_a_recovery_of_what_came_after_the_state_is_not_judged() -> None:
+    line = snapshots("a:4+60 *+40")
+    line[-1]["summary"][RECOVERED_FROM] = f"{run_id('a')}-{OPERATOR}-00000-0-5-00001.avro"
+    of = state("a:4", [40, 20], "a:4+60")
+    gap = measure(context(metadata(line), of), read_proof_state(of), 0)
+    assert (gap.rows, gap.later) == (0, 1)
 
 
 # The state files of the merged one lie at the recorder's absolute paths.

@@ -18,8 +18,8 @@ from airflow_flink_iceberg.model.errors import FlinkIcebergError
 GROUP_TYPES = ("boolean", "int", "long", "string", "date")
 _GROUP_BYTES = 300
 """What one group takes in memory, roughly."""
-ROW_BYTES = 64
-"""What :func:`numbers_of` holds of a row beside its columns, if each is a range of its own."""
+ROW_BYTES = 32
+"""What :func:`numbers_of` holds of a row beside its columns: the number of its group twice, or a range of its own."""
 
 
 class TooManyGroups(FlinkIcebergError):
@@ -45,10 +45,11 @@ class FileNumbers:
 
 def numbers_of(table: pa.Table) -> FileNumbers:
     """Look through a table whose first column is the number and whose others are the groups, whichever thread asks."""
-    known = table.filter(_is_known(table))
+    # A filter copies, also where it leaves nothing out.
+    known = table.filter(_is_known(table)) if any(column.null_count for column in table.columns) else table
     numbers = known.column(0).cast(pa.int64())
     in_range = pc.and_(pc.greater_equal(numbers, -MAX_VALUE), pc.less_equal(numbers, MAX_VALUE))
-    valid = known.filter(in_range)
+    valid = known if pc.all(in_range).as_py() else known.filter(in_range)
     groups, ids = _groups(valid.columns[1:], len(valid))
     # Whether there are too many ranges is asked when it is known what the files before have.
     coverage = OffsetCoverage(max_ranges=max(len(valid), 1))

@@ -18,6 +18,7 @@ from pyiceberg.exceptions import ResolveError
 from pyiceberg.manifest import DataFile, ManifestContent
 from pyiceberg.table import FileScanTask
 
+from airflow_flink_iceberg.iceberg.live_entries import live_entries
 from airflow_flink_iceberg.integrity.engines.columns import (
     RowsUnreadable,
     require_whole_numbers,
@@ -193,13 +194,14 @@ def plan(table: Table, scan: DataScan, snapshot_id: int) -> Iterator[FileScanTas
     100,000 of them, and takes twice as long.
 
     :raises RowsUnreadable: equality deletes, which PyIceberg cannot apply.
+    :raises MetadataUnreadable: a manifest is cut.
     """
     manifests = snapshot_of(table, snapshot_id).manifests(table.io)
     if any(manifest.content is ManifestContent.DELETES for manifest in manifests):
         yield from _plan_with_deletes(scan)
         return
     for manifest in manifests:
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+        for entry in live_entries(table.io, manifest):
             yield FileScanTask(entry.data_file)
 
 

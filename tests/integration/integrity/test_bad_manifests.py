@@ -19,9 +19,13 @@ from tests.support import proof_worlds
 BY_BOUNDS = checks.state_matches_table("kpart", "koff", rows="one_to_one", offsets="dense")
 BY_ENGINE = checks.kafka_offsets("kpart", "koff", offsets="dense", engine="duckdb", tier="engine")
 OF_SOME = checks.kafka_offsets("kpart", "koff", offsets="dense", max_files=5)
+OF_ALL = checks.kafka_offsets("kpart", "koff", offsets="dense")
 READING = [
     BY_BOUNDS,
     BY_ENGINE,
+    OF_ALL,
+    checks.key_unique(["kpart", "koff"]),
+    checks.sequence("koff", "kpart"),
     OF_SOME,
     checks.duplicate_files(),
     checks.files_exist(),

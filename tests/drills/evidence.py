@@ -131,7 +131,8 @@ def _not_in_the_shares(of_tests: Sequence[e2e.Row]) -> str:
 
 def worlds_page(rows: Sequence[Row]) -> str:
     """One line for each world, or two where its sinks differ."""
-    head = ("world", "what was done", "sink", "Flink", "the guard's answer", "rows said", "rows counted")
+    head = ("world", "what was done", "sink", "Flink", "the guard's answer", "rows said", "rows counted",
+            "the proof afterwards")  # fmt: skip
     lines, before = [], ""
     for group in _grouped(_in_order(rows)):
         first = group[0]
@@ -147,6 +148,7 @@ def worlds_page(rows: Sequence[Row]) -> str:
                 f"{first.verdict}{cause}",
                 _joined("-" if row.said is None else f"{row.said:,}" for row in group),
                 _joined(map(_counted, group)),
+                _joined(map(_proof, group)),
             ]
         )
     played = {(row.world, row.sink) for row in rows}
@@ -264,6 +266,10 @@ def _counted(row: Row) -> str:
     if row.lost is None or row.doubled is None:
         return After(row.after).value
     return _damage(row.lost, row.doubled)
+
+
+def _proof(row: Row) -> str:
+    return "; ".join(filter(None, (row.proof, row.by_rows))) or "-"
 
 
 def _damage(lost: int, doubled: int) -> str:

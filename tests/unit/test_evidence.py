@@ -17,10 +17,18 @@ from tests.support.judged import Judged
 
 DOUBLED = Row(
     "older state, new id", "v2", "2.1.3", "WOULD_DUPLICATE", "older_state", 1467, "as said", 0, 1467, True, 9.0,
-    done="A savepoint of the running job.", on="2026-01-02",
+    done="A savepoint of the running job.", on="2026-01-02", proof="+1467 doubled", by_rows="+1467 -0",
 )  # fmt: skip
 EXACT = replace(
-    DOUBLED, world="stopped and started", verdict="SAFE", cause=None, said=0, after="exact", doubled=0
+    DOUBLED,
+    world="stopped and started",
+    verdict="SAFE",
+    cause=None,
+    said=0,
+    after="exact",
+    doubled=0,
+    proof="",
+    by_rows="",
 )
 UNKNOWN = replace(
     DOUBLED, world="no record", verdict="UNKNOWN", cause="lineage_cut", said=None, after="exact", doubled=0,
@@ -47,7 +55,10 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(evidence, "DOCS", tmp_path / "docs")
     monkeypatch.setattr(starts, "RESULTS", tmp_path / "e2e.json")
     starts.write([TESTED, NOT_MADE, UNCOUNTED], starts.RESULTS)
-    leave(tmp_path, [EXACT, DOUBLED, replace(DOUBLED, sink="v1", said=5, doubled=5), UNKNOWN])
+    leave(
+        tmp_path,
+        [EXACT, DOUBLED, replace(DOUBLED, sink="v1", said=5, doubled=5, proof="", by_rows=""), UNKNOWN],
+    )
     return tmp_path
 
 
@@ -73,9 +84,9 @@ def test_each_world_has_its_answer_and_its_rows(written: Path) -> None:
     page = written / "docs" / "worlds.md"
     assert cells(page, DOUBLED.world) == [
         "older state, new id", "A savepoint of the running job.", "v2 / v1", "2.1.3", "WOULD_DUPLICATE `older_state`",
-        "1,467 / 5", "1,467 doubled / 5 doubled",
+        "1,467 / 5", "1,467 doubled / 5 doubled", "+1467 doubled; +1467 -0 / -",
     ]  # fmt: skip
-    assert cells(page, EXACT.world)[4:] == ["SAFE", "0", "exact"]
+    assert cells(page, EXACT.world)[4:] == ["SAFE", "0", "exact", "-"]
     assert "older state after all three (v2)" in page.read_text().partition("\n\n|")[0], (
         "what was not run is said"
     )

@@ -160,11 +160,13 @@ def running_job(
     filtered: bool = False,
     rate: float = RATE,
     first_interval: str | None = None,
+    format_version: int = 2,
     **declared: Any,
 ) -> Iterator[Rig]:
     """A running job with a name, topic and table of its own; ended by its id afterwards, and its starts are counted.
 
     :param first_interval: checkpoint interval of the first run: ``"1 h"`` leaves checkpoints to the test.
+    :param format_version: of the table, where a script makes it.
     """
     number = next(_numbers)
     name, topic, table = f"job-{number}", f"topic-{number}", f"shop.table_{number}"
@@ -176,6 +178,7 @@ def running_job(
     if deployment == "sql":
         make = filtered_script if filtered else orders_script
         script = make(stack.catalog, source, sink=sink, table=table, uid_suffix=name, job_name=name)
+        script = script.replace("'format-version'='2'", f"'format-version'='{format_version}'")
         if "branch" in declared:
             script = script.replace(
                 "OPTIONS('uid-suffix'", f"OPTIONS('branch'='{declared['branch']}', 'uid-suffix'"

@@ -24,6 +24,7 @@ PARTITIONS = 3
 _CUSTOMERS = 97
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _TICK = 0.02
+_VISIBLE_TIMEOUT = 20.0
 _STOP_TIMEOUT = 60.0
 
 
@@ -86,7 +87,7 @@ class OrdersProducer:
         self._bootstrap = bootstrap
         self._topic = topic
         self._partitions = partitions
-        self._next = _next_orders(end_offsets(bootstrap, topic), partitions)
+        self._next = _next_orders(_visible_ends(bootstrap, topic), partitions)
         self._rate = rate
         self._stopping = threading.Event()
         self._failure: Exception | None = None
@@ -149,6 +150,14 @@ class OrdersProducer:
 
     def _note_failure(self, error: Exception) -> None:
         self._failure = self._failure or error
+
+
+def _visible_ends(bootstrap: str, topic: str) -> dict[int, int]:
+    """The end offsets of a topic that was just made: brokers do not show it at once."""
+    deadline = time.monotonic() + _VISIBLE_TIMEOUT
+    while not (ends := end_offsets(bootstrap, topic)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return ends
 
 
 def _next_orders(ends: Mapping[int, int], partitions: int) -> dict[int, int]:

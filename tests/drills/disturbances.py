@@ -19,6 +19,7 @@ from pyiceberg.catalog import load_catalog
 
 from playground import registries
 from playground.downloads import Cache
+from playground.errors import SubmitError
 from playground.rest import get_json, post_json
 from playground.stack import Stack
 from playground.tools import find_java
@@ -30,8 +31,16 @@ _PAUSE = 60.0
 
 
 def completed(stack: Stack, job_id: str) -> int:
-    """The newest completed checkpoint's id, 0 before the first."""
-    latest = get_json(f"{stack.flink_url}/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    """The newest completed checkpoint's id, 0 before the first.
+
+    Flink goes on for 3 s with "not found" where it was asked for the id just before the job came.
+    """
+    try:
+        latest = get_json(f"{stack.flink_url}/jobs/{job_id}/checkpoints")["latest"]["completed"]
+    except SubmitError as error:
+        if "answered 404" not in str(error):
+            raise
+        return 0
     return int(latest["id"]) if latest else 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,19 @@ from airflow_flink_iceberg.integrity.edges import Ends, edges
 from airflow_flink_iceberg.integrity.history_gap import HistoryGap
 from airflow_flink_iceberg.integrity.proof_state import ProofState, Unproven, partition_of
 from airflow_flink_iceberg.integrity.results import LISTED, counted, first_line, listed
+from airflow_flink_iceberg.integrity.settlement_text import (
+    open_text,
+    range_evidence,
+    ranges_text,
+    reading_evidence,
+)
 from airflow_flink_iceberg.model.errors import FlinkIcebergError, InvalidValue, MetadataUnreadable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-    from airflow_flink_iceberg.integrity.engines.bounds import BoundsReading, OpenFile, Writer
-    from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage, OffsetRange, OffsetSummary
+    from airflow_flink_iceberg.integrity.engines.bounds import BoundsReading, Writer
+    from airflow_flink_iceberg.integrity.engines.coverage import OffsetCoverage, OffsetSummary
 
 log = logging.getLogger(__name__)
 
@@ -131,18 +137,18 @@ def _settle(
     if reading.open and check.settle is Settle.ROWS and not reading.has_deletes:
         read, damaged = _read_rows(context, table, reading, columns, gap)
         tier = "rows"
-    evidence = _reading_evidence(reading, read)
+    evidence = reading_evidence(reading, read)
     if reading.has_deletes:
         return Settlement(text="There are delete files, so holes prove nothing.", evidence=evidence)
     if reading.open_files:
         # What the settled files have twice is doubled whatever the open ones hold.
         summary = reading.coverage.summary(cap=LISTED)
-        text = _open_text(reading, summary, tier)
+        text = open_text(reading, summary, tier)
         return Settlement(doubled=summary.doubled, damaged=damaged, text=text, tier=tier, evidence=evidence)
     found, summary = _with_staged(_ends(context, state, gap), reading, read, staged)
     more = {
-        "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
-        "gaps": listed([_range(item) for item in summary.gaps], summary.gap_ranges),
+        "duplicates": listed([range_evidence(item) for item in summary.duplicates], summary.duplicate_ranges),
+        "gaps": listed([range_evidence(item) for item in summary.gaps], summary.gap_ranges),
         "doubled": found.doubled,
         "missing": found.missing,
     }
@@ -254,18 +260,6 @@ def suspects(newest_first: Sequence[Snapshot]) -> frozenset[int]:
     return frozenset(found)
 
 
-def _reading_evidence(reading: BoundsReading, read: int) -> dict[str, object]:
-    summary = reading.coverage.summary(cap=LISTED)
-    return {
-        "files": reading.files + read,
-        "files_settled_by_bounds": reading.settled,
-        "files_read": read,
-        "files_open": listed([_open(item) for item in reading.open[:LISTED]], reading.open_files),
-        "foreign_files": reading.foreign,
-        "duplicates": listed([_range(item) for item in summary.duplicates], summary.duplicate_ranges),
-    }
-
-
 def _complete(ends: Ends, summary: OffsetSummary, late: Mapping[int, int], by: str) -> Settlement:
     """Every file is settled, so the offsets have to tile from where reading began to where it is.
 
@@ -283,34 +277,11 @@ def _complete(ends: Ends, summary: OffsetSummary, late: Mapping[int, int], by: s
         )
     parts = []
     if summary.doubled:
-        parts.append(f"{counted(summary.doubled, 'row')} too many ({_ranges(summary.duplicates)})")
+        parts.append(f"{counted(summary.doubled, 'row')} too many ({ranges_text(summary.duplicates)})")
     if missing:
-        where = f" ({_ranges(summary.gaps)})" if summary.gaps else ""
+        where = f" ({ranges_text(summary.gaps)})" if summary.gaps else ""
         parts.append(f"{counted(missing, 'offset')} missing{where}")
     if found.beyond:
         parts.append(f"rows that the state has not read, in partition {found.beyond[0]}")
     text = f"By {by}: {'; '.join(parts) or 'the ends do not fit what is staged'}."
     return Settlement(contradicts=is_odd, doubled=summary.doubled, missing=missing, text=text)
-
-
-def _open_text(reading: BoundsReading, summary: OffsetSummary, tier: str) -> str:
-    reasons = sorted({item.why for item in reading.open})
-    text = f"{counted(reading.open_files, 'file')} of {reading.files:,} not settled: {reasons[0]}."
-    if summary.doubled:
-        text = (
-            f"By bounds, {counted(summary.doubled, 'row')} too many ({_ranges(summary.duplicates)}). {text}"
-        )
-    return text if tier == "rows" else f"{text} Their rows can be read: settle='rows', or kafka_offsets."
-
-
-def _open(item: OpenFile) -> dict[str, object]:
-    return {"path": item.file.file_path, "why": item.why, "snapshot_id": str(item.snapshot_id)}
-
-
-def _ranges(ranges: Iterable[OffsetRange]) -> str:
-    shown = [f"{item.partition}: {item.first}..{item.last}" for item in ranges]
-    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
-
-
-def _range(item: OffsetRange) -> dict[str, int]:
-    return {"partition": item.partition, "first": item.first, "last": item.last, "times": item.times}

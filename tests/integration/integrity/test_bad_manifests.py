@@ -15,6 +15,7 @@ from airflow_flink_iceberg.model import CheckResult, Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
 from tests.integration.integrity.lake import OPERATOR, Lake, job_id
 from tests.support import proof_worlds
+from tests.unit.iceberg.chains import there
 
 BY_BOUNDS = checks.state_matches_table("kpart", "koff", rows="one_to_one", offsets="dense")
 BY_ENGINE = checks.kafka_offsets("kpart", "koff", offsets="dense", engine="duckdb", tier="engine")
@@ -42,8 +43,7 @@ def twice(tmp_path: Path) -> Lake:
 
 
 def newest_manifest(lake: Lake) -> Path:
-    head = lake.table.current_snapshot()
-    assert head is not None
+    head = there(lake.table.current_snapshot())
     found = next(m for m in head.manifests(lake.table.io) if m.added_snapshot_id == head.snapshot_id)
     return Path(found.manifest_path.removeprefix("file://"))
 

@@ -25,6 +25,7 @@ from airflow_flink_iceberg.model import CommitState, Outcome
 from airflow_flink_iceberg.model.baseline import Baseline
 from tests.integration.integrity.lake import Lake, job_id, link
 from tests.support import crafted
+from tests.unit.iceberg.chains import there
 
 CHECKS = [commit_continuity(), lineage(), single_writer(), schema_unchanged()]
 PASSED = [Outcome.PASS] * len(CHECKS)
@@ -93,8 +94,7 @@ def test_a_later_baseline_remembers_what_the_older_one_did(lake: Lake) -> None:
     lake.commits("A:4 B:5")
     spoil(lake, ids[:2])
     context = lake.context(since=first)
-    past = past_up_to(context, context.head_snapshot_id)
-    assert past is not None
+    past = there(past_up_to(context, context.head_snapshot_id))
     assert (past.newest(job_id("A")), past.newest(job_id("B")), past.whole) == (4, 5, True)
     # what would have to be read again is not remembered, and nothing is raised
     assert past_up_to(lake.context(), context.head_snapshot_id) is None
@@ -103,12 +103,11 @@ def test_a_later_baseline_remembers_what_the_older_one_did(lake: Lake) -> None:
 def test_a_baseline_of_another_point_remembers_nothing_of_this_one(lake: Lake) -> None:
     ids = lake.commits("A:1 A:2 A:3")
     keep(lake)
-    assert past_of(lake.context(since=LAST_PROVEN)) is not None
+    assert there(past_of(lake.context(since=LAST_PROVEN))).newest(job_id("A")) == 3
     assert past_of(lake.context(since=ids[1])) is None
     context = lake.context(since=LAST_PROVEN)
     assert past_of(dataclasses.replace(context, since_snapshot_id=ids[0])) is None
-    assert context.baseline is not None
-    copied = dataclasses.replace(context.baseline, table_uuid="another table's")
+    copied = dataclasses.replace(there(context.baseline), table_uuid="another table's")
     assert past_of(dataclasses.replace(context, baseline=copied)) is None
 
 

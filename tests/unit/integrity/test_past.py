@@ -25,6 +25,7 @@ from airflow_flink_iceberg.model.commit import END_OF_INPUT, Commit, RunLink
 from airflow_flink_iceberg.model.errors import InvalidValue
 from airflow_flink_iceberg.model.lineage import Lineage
 from airflow_flink_iceberg.model.past import Past
+from tests.unit.iceberg.chains import there
 from tests.unit.integrity.test_continuity import chain, job_id, links
 
 CASES = 5_000
@@ -43,9 +44,7 @@ def snapshot(commit: Commit) -> Snapshot:
 
 
 def remembered(commits: list[Commit], before: Past | None = None) -> Past:
-    found = fold(HISTORY, map(snapshot, commits), before)
-    assert found is not None
-    return Past.from_dict(found.to_dict())
+    return Past.from_dict(there(fold(HISTORY, map(snapshot, commits), before)).to_dict())
 
 
 def life(numbers: Random) -> tuple[list[Commit], Lineage, list[str]]:
@@ -146,14 +145,13 @@ def test_what_cannot_be_read_or_is_cut_is_not_whole() -> None:
         False,
         True,
     ]
-    cut = fold(HISTORY, [], whole=False)
-    assert cut is not None
+    cut = there(fold(HISTORY, [], whole=False))
     assert getattr(fold(HISTORY, [others], cut), "whole", None) is False
 
 
 def test_too_many_runs_are_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remembering, "MOST_RUNS", 2)
-    assert fold(HISTORY, map(snapshot, chain("A:1 B:2"))) is not None
+    assert len(there(fold(HISTORY, map(snapshot, chain("A:1 B:2")))).runs) == 2
     assert fold(HISTORY, map(snapshot, chain("A:1 B:2 C:3"))) is None
 
 
